@@ -1,0 +1,86 @@
+"""Hubs: the first install, what each hub's hooks report of themselves, servers from before."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from ..domain.admission import Ask, Policy
+from ..domain.audit import Actor
+from ..domain.instants import EPOCH
+from ..domain.sightings import Sighting
+from ..store import catalog, sessions
+from ..store import tables as t
+from ..store.engine import Tx
+from . import admissions
+from .sessions import record
+
+#: What a GPU-hour costs until somebody says otherwise, in micro-credits.
+DEFAULT_GPU_MICRO = 4_000_000
+
+
+def install(tx: Tx, hub_id: str, *, actor: Actor) -> None:
+    """Make this hub known, and set a new database up: observe, 4 credits per GPU-hour, own wallets.
+
+    The first rule opens a wallet that only records (no overdraft limit) for everybody, so nobody
+    is refused before somebody decided so. Doing it again changes nothing.
+    """
+    now = tx.now()
+    if tx.scalar(sa.select(t.gate.c.id)) is None:
+        _insert_once(tx, t.gate, {"id": 1, "mode": "observe", "config_version": 1,
+                                  "installed_at": now})  # fmt: skip
+        catalog.lock_gate(tx)
+        if not tx.scalar(sa.select(sa.func.count()).select_from(t.rates_)):
+            tx.execute(
+                t.rates_.insert().values(
+                    resource="gpu", model="", profile="", price_micro=DEFAULT_GPU_MICRO,
+                    starts_at=EPOCH, created_at=now,
+                )
+            )  # fmt: skip
+            tx.execute(
+                t.rules_.insert().values(
+                    position=0, person="", group_name="", profile="", target="personal",
+                    starting_grant_micro=0, overdraft_micro=None,
+                )
+            )  # fmt: skip
+    if tx.scalar(sa.select(t.hubs.c.id).where(t.hubs.c.id == hub_id)) is None:
+        _insert_once(tx, t.hubs, {"id": hub_id, "installed_at": now, "facts": {}})
+
+
+def _insert_once(tx: Tx, table: sa.Table, values: dict) -> None:
+    # two processes may set up at once; the second one's row is not needed
+    if tx.postgres:
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert
+    tx.execute(insert(table).values(**values).on_conflict_do_nothing())
+
+
+def note_hooks(tx: Tx, hub_id: str, facts: dict, *, actor: Actor) -> None:
+    """What the Hub's hooks say of themselves: class, versions, settings hash, templates in use."""
+    tx.execute(t.hubs.update().where(t.hubs.c.id == hub_id).values(facts=facts, facts_at=tx.now()))
+
+
+def adopt(
+    tx: Tx, ask: Ask, running_since, *, policy: Policy, cache, actor: Actor, ready: bool = True
+) -> None:
+    """Record a server that runs without a session: from before the first install, or unknown.
+
+    It is billed from now, or from the install if that is later than its start, and a server from
+    before the install is not stopped in the first day (rule 23).
+    """
+    installed = tx.scalar(sa.select(t.hubs.c.installed_at).where(t.hubs.c.id == ask.hub_id))
+    admissions.fail_open(tx, ask, tx.now(), policy=policy, cache=cache, actor=actor)
+    row = sessions.get(tx, ask.session_id)
+    if row is None or row.started_at is not None:
+        return
+    begin = max(running_since or installed, installed)
+    record(tx, Sighting(ask.session_id, "started", begin, "adopted"), policy=policy, actor=actor)
+    if ready:
+        record(tx, Sighting(ask.session_id, "ready", tx.now(), "adopted"), policy=policy,
+               actor=actor)  # fmt: skip
+    if running_since is not None and running_since < installed:
+        tx.execute(
+            t.sessions_.update()
+            .where(t.sessions_.c.id == ask.session_id)
+            .values(protected_until_at=installed + timedelta(seconds=policy.protect_s))
+        )

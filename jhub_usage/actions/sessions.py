@@ -1,0 +1,306 @@
+"""What happens to a session after its admission: boundaries, settlement, the end, the void.
+
+Every verb is idempotent: hooks, the spool and the service may all tell the same thing.
+"""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from ..domain.admission import PersonKey, Policy
+from ..domain.audit import Actor
+from ..domain.errors import NotFound
+from ..domain.instants import to_micros
+from ..domain.sessions import ADMITTED, ENDED, OPEN, RUNNING, VOID, billed_end
+from ..domain.sightings import Sighting
+from ..store import catalog, ledger, people
+from ..store import sessions as rows
+from ..store import tables as t
+from ..store import wallets as wallet_rows
+from ..store.engine import Tx
+
+_S = t.sessions_.c
+_A = t.admissions_.c
+#: A session's whereabouts that a sighting may fill in, once known.
+_FACTS = ("namespace", "pod_name", "pod_uid", "node", "node_model", "spawner")
+
+
+def record(tx: Tx, sighting: Sighting, *, policy: Policy, actor: Actor) -> None:
+    """Take in one sighting. Raises NotFound for a session that nobody asked for.
+
+    A void of an unknown session leaves a tombstone that beats an admission which arrives late.
+    """
+    if sighting.kind == "void":
+        void(tx, sighting.session_id, reason=sighting.reason or sighting.evidence, actor=actor)
+        return
+    row = _locked(tx, sighting.session_id)
+    now = tx.now()
+    # a boundary that lies ahead is somebody's clock, not a fact
+    at = min(sighting.at, now)
+    if sighting.kind == "ended":
+        _end(tx, row, at, sighting, policy=policy, actor=actor, now=now)
+        return
+    if row.state not in OPEN:
+        return
+    changes = _facts(row, sighting)
+    if sighting.kind == "seen":
+        changes |= {"seen_at": max(row.seen_at or at, at)}
+        if row.hub_started_at is None and sighting.extra.get("hub_started_at"):
+            changes["hub_started_at"] = sighting.extra["hub_started_at"]
+    elif sighting.kind == "scheduled" and row.scheduled_at is None:
+        changes |= {"scheduled_at": at, "scheduled_evidence": sighting.evidence}
+    elif sighting.kind == "started" and row.started_at is None:
+        changes |= {"started_at": at, "started_evidence": sighting.evidence, "state": RUNNING}
+    elif sighting.kind == "ready" and row.ready_at is None:
+        changes |= {"ready_at": at, "ready_evidence": sighting.evidence}
+        if row.started_at is None:
+            changes |= {"started_at": at, "started_evidence": "adopted", "state": RUNNING}
+    elif sighting.kind == "stop_accepted" and row.stop_accepted_at is None:
+        changes |= {"stop_accepted_at": at, "stop_accepted_evidence": sighting.evidence}
+    billed_from_at = _billed_from(row, changes)
+    if billed_from_at is not None and row.billed_from_at is None:
+        changes["billed_from_at"] = billed_from_at
+    if changes:
+        tx.execute(t.sessions_.update().where(_S.id == row.id).values(**changes))
+
+
+def void(tx: Tx, session_id: str, *, reason: str, actor: Actor) -> None:
+    """It never was: no start, no claim, no charge. Takes the gate, as admissions do (rule 20)."""
+    catalog.lock_gate(tx)
+    row = rows.get(tx, session_id)
+    if row is not None:
+        row = _locked(tx, session_id)
+        if row.state != ADMITTED or row.started_at is not None:
+            return  # it did start: what ends it is an end
+        now = tx.now()
+        tx.execute(
+            t.sessions_.update()
+            .where(_S.id == session_id)
+            .values(
+                state=VOID,
+                ended_at=now,
+                ended_evidence="void",
+                end_reason=reason[:32],
+                billed_until_at=now,
+            )
+        )
+        tx.execute(
+            t.admissions_.update()
+            .where(_A.session_id == session_id)
+            .values(voided_at=now, void_reason=reason[:32])
+        )
+        return
+    if tx.scalar(sa.select(_A.session_id).where(_A.session_id == session_id)) is None:
+        now = tx.now()
+        tx.execute(
+            t.admissions_.insert().values(
+                session_id=session_id,
+                decided_at=now,
+                decision="void",
+                reason=reason[:32],
+                text="This start was given up before it was decided.",
+                details={},
+                shape={},
+                quote={},
+                voided_at=now,
+                void_reason=reason[:32],
+            )
+        )
+
+
+def settle(tx: Tx, session_id: str, until: datetime, *, policy: Policy, actor: Actor) -> int | None:
+    """Charge an open or ended session up to ``until``; the entry's id, None when nothing is due.
+
+    Never changes what the wallet has available.
+    """
+    row = _locked(tx, session_id)
+    return _settle(tx, row, until, policy=policy, actor=actor, now=tx.now())
+
+
+def open_session_of(tx: Tx, hub_id: str, person: PersonKey, server_name: str) -> str | None:
+    """The open session of a server slot, for a hub that lost its spawner's state."""
+    who = people.find(tx, hub_id, person)
+    if who is None:
+        return None
+    held = rows.open_of_servers(tx, hub_id, [(who.id, server_name)])
+    held.sort(key=lambda r: r.admitted_at)
+    return held[-1].id if held else None
+
+
+def end_superseded(tx: Tx, row, *, policy: Policy, actor: Actor, now: datetime) -> None:
+    """A new start of the same server proves that this session is over; its wallet is locked.
+
+    It ended at some time after it was last seen: the wallet pays up to there.
+    """
+    at = max(x for x in (row.admitted_at, row.started_at, row.ready_at, row.seen_at) if x)
+    sighting = Sighting(row.id, "ended", at, "last_seen", "lost")
+    _end(tx, row, at, sighting, policy=policy, actor=actor, now=now)
+
+
+def _locked(tx: Tx, session_id: str):
+    """The session's row under its wallet's lock and its own."""
+    row = rows.get(tx, session_id)
+    if row is None:
+        raise NotFound(f"There is no session {session_id}.")
+    if row.wallet_id is not None:
+        wallet_rows.lock(tx, [row.wallet_id])
+    return rows.lock(tx, session_id)
+
+
+def _facts(row, sighting: Sighting) -> dict:
+    changes = {
+        name: str(sighting.extra[name])[:255]
+        for name in _FACTS
+        if sighting.extra.get(name) and not getattr(row, name)
+    }
+    restarts = int(sighting.extra.get("restart_count") or 0)
+    if restarts > row.restart_count:
+        changes["restart_count"] = restarts
+    if "grace_s" in sighting.extra and row.stop_accepted_at is None:
+        changes["grace_s"] = int(sighting.extra["grace_s"])
+    return changes
+
+
+def _billed_from(row, changes: dict) -> datetime | None:
+    """The first billed instant by the setting that was frozen on the session (rule 6)."""
+
+    def known(name):
+        return changes.get(name) or getattr(row, name)
+
+    started = known("started_at")
+    if row.billed_from == "ready":
+        return known("ready_at")
+    if row.billed_from == "scheduled":
+        scheduled = known("scheduled_at")
+        return min(scheduled, started) if scheduled and started else started
+    return started
+
+
+def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, now) -> None:
+    if row.state not in OPEN:
+        return
+    changes = _facts(row, sighting)
+    evidence, reason = sighting.evidence, sighting.reason or "stopped"
+    if row.stop_ordered_at is not None and reason == "stopped" and row.stop_reason:
+        reason = row.stop_reason
+    if evidence == "hub_restart":
+        # it died while nobody looked: the last instant at which it was seen is what we know
+        at = max(x for x in (row.started_at, row.ready_at, row.seen_at, row.admitted_at) if x)
+        evidence = "last_seen"
+    if row.started_at is None and row.billed_from_at is None:
+        # no container ever ran: it costs nothing
+        tx.execute(
+            t.sessions_.update()
+            .where(_S.id == row.id)
+            .values(
+                state=VOID,
+                ended_at=max(at, row.admitted_at),
+                ended_evidence=evidence,
+                end_reason=reason[:32],
+                billed_until_at=max(at, row.admitted_at),
+                **changes,
+            )
+        )
+        return
+    ended_at = max(at, row.started_at)
+    until, platform_us = billed_end(ended_at, row.stop_accepted_at, row.grace_s)
+    if row.billed_from_at is not None:
+        until = max(until, row.billed_from_at)
+    if row.settled_until is not None:
+        until = max(until, row.settled_until)
+    changes |= {
+        "state": ENDED,
+        "ended_at": ended_at,
+        "ended_evidence": evidence,
+        "end_reason": reason[:32],
+        "billed_until_at": until,
+        "platform_us": platform_us,
+    }
+    tx.execute(t.sessions_.update().where(_S.id == row.id).values(**changes))
+    row = rows.get(tx, row.id)
+    charge_id = _settle(tx, row, until, policy=policy, actor=actor, now=now)
+    failed = reason == "start_failed" or (row.ready_at is None and reason == "died")
+    if failed and charge_id is not None:
+        _waive(tx, row, charge_id, policy=policy, actor=actor, now=now)
+
+
+def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | None:
+    if not row.billed or row.wallet_id is None or row.billed_from_at is None:
+        return None
+    meter = rows.meter(row)
+    if row.billed_until_at is not None:
+        until = min(until, row.billed_until_at)
+    begin = row.settled_until or row.billed_from_at
+    if until < begin or (until == begin and row.settled_until is not None):
+        return None
+    before = meter.cost(row.settled_until) if row.settled_until is not None else 0
+    amount = meter.cost(until) - before
+    entry_id = None
+    if amount:
+        entry_id, new = ledger.post(
+            tx,
+            ledger.NewEntry(
+                wallet_id=row.wallet_id,
+                kind="charge",
+                amount_micro=-amount,
+                key=f"charge:{row.id}:{to_micros(begin)}",
+                effective_at=until,
+                session_id=row.id,
+                slice_start=begin,
+                slice_end=until,
+            ),
+            actor=actor,
+            now=now,
+            timezone=policy.timezone,
+        )
+        if not new:
+            return entry_id
+    tx.execute(
+        t.sessions_.update()
+        .where(_S.id == row.id)
+        .values(settled_until=until, charged_micro=_S.charged_micro + amount)
+    )
+    return entry_id
+
+
+def _waive(tx: Tx, row, charge_id: int, *, policy: Policy, actor: Actor, now) -> None:
+    """A failed start is billed and given back, visibly, some times a day per person (rule 7)."""
+    day = row.ended_at.astimezone(ZoneInfo(policy.timezone)).replace(
+        hour=0, minute=0, second=0, microsecond=0
+    )
+    given = tx.scalar(
+        sa.select(sa.func.count())
+        .select_from(t.entries.join(t.sessions_, t.entries.c.session_id == _S.id))
+        .where(
+            t.entries.c.kind == "refund",
+            t.entries.c.key.like("waiver:%"),
+            _S.person_id == row.person_id,
+            t.entries.c.effective_at >= day,
+            t.entries.c.effective_at < day + timedelta(days=1),
+        )
+    )
+    if given >= policy.failed_start_refunds_per_day:
+        return
+    charge = tx.execute(
+        sa.select(sa.func.sum(t.entries.c.amount_micro)).where(
+            t.entries.c.session_id == row.id, t.entries.c.kind == "charge"
+        )
+    ).scalar()
+    ledger.post(
+        tx,
+        ledger.NewEntry(
+            wallet_id=row.wallet_id,
+            kind="refund",
+            amount_micro=-int(charge),
+            key=f"waiver:{row.id}",
+            effective_at=row.ended_at,
+            session_id=row.id,
+            corrects_id=charge_id,
+            goodwill=True,
+            note="The start failed.",
+        ),
+        actor=actor,
+        now=now,
+        timezone=policy.timezone,
+    )

@@ -1,0 +1,213 @@
+"""May this server start, and who pays? One pure decision over what was read under the locks.
+
+The same function answers the advisory check on the spawn form, the authoritative one under the
+gate, and observe mode. Does not read or write anything; amounts are micro-credits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from . import limits as limits_
+from .instants import span_text
+from .limits import Breach, Limit
+from .money import Currency, show
+from .rates import Quote
+from .sessions import Meter, hold_for
+from .shapes import Shape
+from .wallets import Wallet, admission_available, beyond_hold_reserve
+
+ADMITTED, REFUSED, OBSERVED, FAILED_OPEN = "admitted", "refused", "observed", "failed_open"
+VOIDED = "void"
+DECISIONS = (ADMITTED, REFUSED, OBSERVED, FAILED_OPEN, VOIDED)
+MODES = ("off", "observe", "enforce")
+
+
+@dataclass(frozen=True)
+class PersonKey:
+    """Who the Hub says it is. A re-created "ada" has another ``created_at``: another person."""
+
+    name: str
+    hub_user_id: int | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One server that wants to start, as the spawner's hook knows it."""
+
+    session_id: str
+    hub_id: str
+    person: PersonKey
+    server_name: str
+    profile: str
+    shape: Shape
+    groups: tuple[str, ...] = ()
+    #: The wallet that the person chose, or empty.
+    wallet_name: str = ""
+    requested_at: datetime | None = None
+    #: The Hub's own ``started`` of this server, to know it again before a stop.
+    hub_started_at: datetime | None = None
+    start_timeout_s: int = 300
+    grace_s: int = 0
+    billed_from: str = "container"
+    namespace: str = ""
+    pod_name: str = ""
+    spawner: str = ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings that a decision needs."""
+
+    min_run_s: int = 900
+    warn_lead_s: int = 600
+    #: Hold the whole session limit instead of the minimum run time.
+    hold_session_limit: bool = False
+    refuse_unknown_model: bool = False
+    currency: Currency = field(default_factory=Currency)
+    #: Added to the start timeout before an admission that nothing confirmed lapses.
+    start_margin_s: int = 120
+    #: So many failed starts a day are waived for a person (rule 7).
+    failed_start_refunds_per_day: int = 3
+    timezone: str = "UTC"
+    #: Servers from before the first install are not stopped for so long.
+    protect_s: int = 86400
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why: a stable code, a sentence for people, and the numbers behind it."""
+
+    code: str
+    text: str
+    details: Mapping = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The recorded answer."""
+
+    session_id: str
+    decision: str
+    reason: Reason
+    wallet_id: int | None = None
+    wallet_name: str = ""
+    quote: Quote | None = None
+    hold_micro: int = 0
+    available_micro: int | None = None
+    mode: str = "enforce"
+    billed: bool = True
+    rule_id: int | None = None
+    decided_at: datetime | None = None
+
+    @property
+    def may_start(self) -> bool:
+        return self.decision in (ADMITTED, OBSERVED, FAILED_OPEN)
+
+
+def hold_of(quote: Quote, policy: Policy, session_limit_s: int | None) -> int:
+    """H of a new session: the minimum run time or the whole session limit (rule 11)."""
+    span = policy.min_run_s
+    if session_limit_s is not None:
+        span = session_limit_s if policy.hold_session_limit else min(span, session_limit_s)
+    return hold_for(quote.per_hour_micro, quote.start_fee_micro, span)
+
+
+def judge(
+    *,
+    ask: Ask,
+    wallet: Wallet,
+    meters: Sequence[Meter],
+    quote: Quote,
+    limits: Sequence[Limit],
+    usage: Mapping[tuple, Mapping[str, int]],
+    person_id: int,
+    policy: Policy,
+    now: datetime,
+) -> tuple[Reason, int, int | None]:
+    """(reason, hold, available before) under enforce; the reason's code is ``ok`` or a refusal."""
+    applying = [x for x in limits if x.applies(ask.person.name, ask.groups, wallet.id, ask.profile)]
+    hold = hold_of(quote, policy, limits_.session_limit_s(applying))
+    left = admission_available(wallet, meters, now)
+    money = policy.currency
+    if wallet.closed:
+        return (
+            Reason(
+                "wallet_closed",
+                f"The wallet {wallet.name} is closed. Choose another one, or ask its manager.",
+            ),
+            hold,
+            left,
+        )
+    breach = limits_.strictest_breach(applying, usage, ask.shape, person_id)
+    if breach is not None:
+        return Reason("limit", limit_text(breach, wallet), _breach_details(breach)), hold, left
+    if left is not None:
+        reserve = beyond_hold_reserve(meters, now, policy.warn_lead_s)
+        if left - hold < reserve:
+            facts = {
+                "available_micro": left,
+                "hold_micro": hold,
+                "reserve_micro": reserve,
+                "per_hour_micro": quote.per_hour_micro,
+            }
+            return Reason("wallet", _wallet_text(wallet, left, hold, reserve, quote, policy, ask),
+                          facts), hold, left  # fmt: skip
+    price = f"{show(quote.per_hour_micro, money)} per hour"
+    return Reason("ok", f"Paid by the wallet {wallet.name}: {price}."), hold, left
+
+
+def _wallet_text(wallet, left, hold, reserve, quote, policy, ask) -> str:
+    money = policy.currency
+    text = (
+        f"The wallet {wallet.name} has {show(left, money)} left. "
+        f"You asked for {ask.shape.text()}, "
+        f"which costs {show(quote.per_hour_micro, money)} per hour"
+    )
+    if quote.start_fee_micro:
+        text += f" and {show(quote.start_fee_micro, money)} per start"
+    text += (
+        f"; {show(hold, money)} must be free for the first {span_text(policy.min_run_s * 10**6)}."
+    )
+    if reserve and left >= hold:
+        text += (
+            f" Servers that already run on this wallet need {show(reserve, money)} "
+            "so that they are not stopped at once."
+        )
+    return text + (
+        " You can choose a smaller profile or another wallet, stop a running server, "
+        "or ask the wallet's manager for credit."
+    )
+
+
+def limit_text(breach: Breach, wallet: Wallet | None) -> str:
+    """Why a limit refuses, for people."""
+    limit = breach.limit
+    whom = limit.subject_text()
+    if limit.subject in ("wallet", "wallet_person"):
+        whom = whom.replace("the wallet", f"the wallet {wallet.name}")
+    used = limits_.amount_text(limit.resource, breach.used)
+    more = limits_.amount_text(limit.resource, breach.asked)
+    cap = limits_.amount_text(limit.resource, limit.amount)
+    return (
+        f"The limit for {whom} is {cap} at once; {used} are in use and you asked for {more} more. "
+        "Stop a running server or choose a smaller profile, or ask an administrator."
+    )
+
+
+def _breach_details(breach: Breach) -> dict:
+    return {
+        "limit_id": breach.limit.id,
+        "resource": breach.limit.resource,
+        "limit": breach.limit.amount,
+        "used": breach.used,
+        "asked": breach.asked,
+    }
+
+
+def effective_mode(everything: str, wallet_mode: str | None) -> str:
+    """One switch turns all off; otherwise a wallet's own mode goes before the general one."""
+    if everything == "off" or wallet_mode is None:
+        return everything
+    return wallet_mode

@@ -1,0 +1,1 @@
+"""Tables, queries and migrations. Functions take the transaction; none commits."""

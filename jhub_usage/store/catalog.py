@@ -1,0 +1,125 @@
+"""The catalog: rates, rules, limits and exemptions, as one frozen value with a version.
+
+The gate's row carries the version and changes with each of them in one transaction, so a process
+may keep its copy for as long as the version stays the same.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..domain.errors import SchemaTooOld
+from ..domain.limits import Limit
+from ..domain.rates import Rate
+from ..domain.rules import Rule
+from . import tables as t
+from .engine import Tx
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is configured. ``exempt`` holds (kind, name) pairs."""
+
+    version: int
+    mode: str
+    rates: tuple[Rate, ...]
+    rules: tuple[Rule, ...]
+    limits: tuple[Limit, ...]
+    exempt: frozenset[tuple[str, str]]
+
+    def is_exempt(self, person: str, groups, profile: str) -> bool:
+        """Recorded, not billed."""
+        if not self.exempt:
+            return False
+        return (
+            ("person", person) in self.exempt
+            or ("profile", profile) in self.exempt
+            or any(("group", group) in self.exempt for group in groups)
+        )
+
+
+_GATE = sa.select(t.gate.c.mode, t.gate.c.config_version).where(t.gate.c.id == 1)
+
+
+def lock_gate(tx: Tx) -> tuple[str, int]:
+    """Take the gate: (mode, config version). Everything that admits or configures goes through."""
+    return _gate(tx, tx.lock(_GATE))
+
+
+def read_gate(tx: Tx) -> tuple[str, int]:
+    """(mode, config version) without the lock."""
+    return _gate(tx, _GATE)
+
+
+def _gate(tx: Tx, statement) -> tuple[str, int]:
+    row = tx.execute(statement).one_or_none()
+    if row is None:
+        raise SchemaTooOld("The database is not set up yet: run `jhub-usage db upgrade`.")
+    return row[0], row[1]
+
+
+def bump(tx: Tx) -> None:
+    """Every change of the catalog ends each process's copy of it. Takes the gate's lock."""
+    tx.execute(
+        t.gate.update().where(t.gate.c.id == 1).values(config_version=t.gate.c.config_version + 1)
+    )
+
+
+def load(tx: Tx, mode: str, version: int) -> Catalog:
+    """Read the catalog as it is."""
+    rates = tuple(
+        Rate(r.resource, r.model, r.profile, r.price_micro, r.starts_at, r.id)
+        for r in tx.execute(sa.select(t.rates_).order_by(t.rates_.c.starts_at, t.rates_.c.id))
+    )
+    rules = tuple(
+        Rule(
+            position=r.position,
+            target=r.target,
+            wallet_id=r.wallet_id,
+            person=r.person,
+            group=r.group_name,
+            profile=r.profile,
+            starting_grant_micro=r.starting_grant_micro,
+            overdraft_micro=r.overdraft_micro,
+            id=r.id,
+        )
+        for r in tx.execute(sa.select(t.rules_).order_by(t.rules_.c.position, t.rules_.c.id))
+    )
+    limits = tuple(
+        Limit(
+            subject=r.subject,
+            resource=r.resource,
+            amount=r.amount,
+            person=r.person,
+            group=r.group_name,
+            wallet_id=r.wallet_id,
+            profile=r.profile,
+            each=r.each,
+            id=r.id,
+        )
+        for r in tx.execute(sa.select(t.limits_).order_by(t.limits_.c.id))
+    )
+    exempt = frozenset((r.kind, r.name) for r in tx.execute(sa.select(t.exemptions)))
+    return Catalog(version, mode, rates, rules, limits, exempt)
+
+
+class CatalogCache:
+    """One process's copy of the catalog, thrown away when the gate's version moves."""
+
+    def __init__(self):
+        self._held: Catalog | None = None
+        self._lock = threading.Lock()
+
+    def get(self, tx: Tx, gate: tuple[str, int] | None = None) -> Catalog:
+        """The catalog of this transaction. ``gate`` is what ``lock_gate`` returned, if taken."""
+        mode, version = gate or read_gate(tx)
+        held = self._held
+        if held is not None and held.version == version and held.mode == mode:
+            return held
+        catalog = load(tx, mode, version)
+        # A reader must not keep what it read between two versions: only the same version counts.
+        if gate is not None or read_gate(tx) == (mode, version):
+            with self._lock:
+                self._held = catalog
+        return catalog

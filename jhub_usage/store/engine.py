@@ -1,0 +1,253 @@
+"""Connections and transactions: PostgreSQL by psycopg 3, SQLite as the embedded default.
+
+``Database.write()`` and ``Database.read()`` give a ``Tx``; nothing below a door opens or commits
+one. Works behind a transaction-mode pooler: nothing is set outside a transaction and no statement
+is prepared on the server. Does not see settings, and does not retry what may have been committed.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+
+from ..domain.errors import BadInput, DatabaseUnavailable, SchemaTooOld
+
+Clock = Callable[[], datetime]
+
+
+class Tx:
+    """One open transaction: the connection, and the clock that its actions read."""
+
+    def __init__(self, conn: sa.Connection, clock: Clock | None):
+        self.conn = conn
+        self._clock = clock
+
+    @property
+    def postgres(self) -> bool:
+        return self.conn.dialect.name == "postgresql"
+
+    def now(self) -> datetime:
+        """The instant, read afresh: the database's clock, the process's on SQLite.
+
+        Read it after the locks: what the previous holder did is then in the past.
+        """
+        if self._clock is not None:
+            return self._clock()
+        if self.postgres:
+            return self.conn.exec_driver_sql("SELECT clock_timestamp()").scalar().astimezone(UTC)
+        return datetime.now(UTC)
+
+    def execute(self, statement, parameters=None) -> sa.CursorResult:
+        if parameters is None:
+            return self.conn.execute(statement)
+        return self.conn.execute(statement, parameters)
+
+    def row(self, statement):
+        """The only row as a mapping, or None."""
+        return self.conn.execute(statement).mappings().one_or_none()
+
+    def rows(self, statement) -> list:
+        """All rows as mappings."""
+        return list(self.conn.execute(statement).mappings())
+
+    def scalar(self, statement):
+        return self.conn.execute(statement).scalar()
+
+    def lock(self, statement: sa.Select) -> sa.Select:
+        """FOR UPDATE where that exists; a SQLite writer already is alone."""
+        return statement.with_for_update() if self.postgres else statement
+
+
+def normal_url(url: str) -> URL:
+    """A database URL that we support, or BadInput. ``postgresql://`` means psycopg 3."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise BadInput(
+            "The database URL can not be read. Write sqlite:///FILE or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME."
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise BadInput(
+            f"The database {parsed.drivername!r} is not supported: "
+            "use sqlite or postgresql+psycopg."
+        )
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise BadInput(
+            "An SQLite database must be a file: the Hub and the service are two processes."
+        )
+    return parsed
+
+
+class Database:
+    """A database and how to open transactions on it. Opening nothing until it is needed."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        pool_size: int = 5,
+        lock_timeout_s: float = 2.0,
+        statement_timeout_s: float = 5.0,
+    ):
+        self.url = normal_url(url)
+        self.clock = clock
+        self.sqlite = self.url.drivername == "sqlite"
+        self.lock_timeout_s = lock_timeout_s
+        self.statement_timeout_s = statement_timeout_s
+        self._writer = threading.Lock()
+        self._set_local = (
+            f"SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}; "
+            f"SET LOCAL statement_timeout = {int(statement_timeout_s * 1000)}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {int(statement_timeout_s * 1000)}"
+        )
+        self.engine = self._sqlite(pool_size) if self.sqlite else self._postgres(pool_size)
+        if not self.sqlite:
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+
+    def _sqlite(self, pool_size: int) -> sa.Engine:
+        folder = Path(self.url.database).expanduser().resolve().parent
+        if not folder.is_dir():
+            raise BadInput(f"The folder of the SQLite database does not exist: {folder}")
+        engine = sa.create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=self.lock_timeout_s,
+            connect_args={"timeout": self.lock_timeout_s},
+        )
+
+        @event.listens_for(engine, "connect")
+        def _connect(dbapi, record):
+            # transactions are opened by us, see _begin
+            dbapi.isolation_level = None
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "recursive_triggers = ON",  # INSERT OR REPLACE slips past triggers otherwise
+            ):
+                dbapi.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(conn):
+            write = conn.get_execution_options().get("jhub_usage_write")
+            conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        return engine
+
+    def _postgres(self, pool_size: int) -> sa.Engine:
+        return sa.create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=self.lock_timeout_s + self.statement_timeout_s,
+            pool_recycle=1800,
+            pool_use_lifo=True,
+            connect_args={
+                "connect_timeout": max(2, int(self.lock_timeout_s)),
+                # a pooler in transaction mode has no place for prepared statements
+                "prepare_threshold": None,
+                "application_name": "jhub-usage",
+                "keepalives_idle": 30,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": int((self.lock_timeout_s + self.statement_timeout_s) * 1000),
+            },
+        )
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """One read-write transaction: commits at the end, rolls back on any exception."""
+        if self.sqlite:
+            with self._alone(), _facts(), self.engine.connect() as conn:
+                conn = conn.execution_options(jhub_usage_write=True)
+                with conn.begin():
+                    yield Tx(conn, self.clock)
+            return
+        with _facts(), self._first_statement(self.engine, self._set_local) as conn:
+            yield Tx(conn, self.clock)
+            conn.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """One read-only transaction that sees one instant of the database throughout."""
+        if self.sqlite:
+            with _facts(), self.engine.connect() as conn, conn.begin():
+                yield Tx(conn, self.clock)
+            return
+        with _facts(), self._first_statement(self._reader, self._set_local) as conn:
+            yield Tx(conn, self.clock)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # SQLite's own waiting is unfair to the point of starving; within the process we queue.
+        if not self._writer.acquire(timeout=self.lock_timeout_s + self.statement_timeout_s):
+            raise DatabaseUnavailable("The accounting database is busy.")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _first_statement(self, engine: sa.Engine, statement: str) -> Iterator[sa.Connection]:
+        # A pooled connection may have died while idle. Its first statement has done nothing yet,
+        # so that one may be tried again on a fresh connection; nothing later may.
+        conn = engine.connect()
+        try:
+            try:
+                conn.exec_driver_sql(statement)
+            except sa.exc.DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                conn.close()
+                conn = engine.connect()
+                conn.exec_driver_sql(statement)
+            yield conn
+        finally:
+            conn.close()
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def upgrade(self) -> list[str]:
+        """Bring the schema up to this release; returns the revisions that were applied."""
+        from . import migrate
+
+        return migrate.upgrade(self)
+
+    def check_schema(self) -> None:
+        """Raise SchemaTooOld unless this release can work with the schema that is there."""
+        from . import migrate
+
+        with self.read() as tx:
+            migrate.require_schema(tx.conn)
+
+
+@contextmanager
+def _facts() -> Iterator[None]:
+    """Driver errors that mean "no database right now" become one fact."""
+    try:
+        yield
+    except (sa.exc.TimeoutError, sa.exc.InterfaceError) as error:
+        raise DatabaseUnavailable() from error
+    except sa.exc.DBAPIError as error:
+        text = str(error.orig)
+        if "no such table: jhub_usage_" in text or (
+            'relation "jhub_usage_' in text and "does not exist" in text
+        ):
+            raise SchemaTooOld() from error
+        if isinstance(error, sa.exc.OperationalError) or error.connection_invalidated:
+            raise DatabaseUnavailable() from error
+        raise

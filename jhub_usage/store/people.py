@@ -1,0 +1,148 @@
+"""People: an id of our own for (hub, hub user id, created). A re-created "ada" is another person.
+
+A rename follows; a name belongs to one current person per hub at a time. Someone whom the
+configuration names before the Hub ever showed them is expected: a row without the Hub's id, bound
+at the first sighting.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ..domain.admission import PersonKey
+from . import tables as t
+from .engine import Tx
+
+_P = t.people.c
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person as stored, with their own wallet if they have one."""
+
+    id: int
+    name: str
+    hub_id: str
+    hub_user_id: int | None
+    created_at: datetime | None
+    current: bool
+    granted_start: bool
+    wallet_id: int | None = None
+
+
+_SELECT = sa.select(
+    _P.id,
+    _P.name,
+    _P.hub_id,
+    _P.hub_user_id,
+    _P.hub_created_at,
+    _P.current,
+    _P.granted_start,
+    t.wallets_.c.id.label("wallet_id"),
+).outerjoin(t.wallets_, t.wallets_.c.owner_id == _P.id)
+
+
+def _person(row) -> Person:
+    return Person(
+        row.id,
+        row.name,
+        row.hub_id,
+        row.hub_user_id,
+        row.hub_created_at,
+        row.current,
+        row.granted_start,
+        row.wallet_id,
+    )
+
+
+def find(tx: Tx, hub_id: str, key: PersonKey) -> Person | None:
+    """The person behind what the Hub says, or None; writes nothing."""
+    return _match(_candidates(tx, hub_id, [key]), key)
+
+
+def by_name(tx: Tx, hub_id: str, name: str) -> Person | None:
+    """Who has this name now."""
+    row = tx.execute(_SELECT.where(_P.hub_id == hub_id, _P.name == name, _P.current)).one_or_none()
+    return _person(row) if row else None
+
+
+def by_ids(tx: Tx, ids) -> dict[int, Person]:
+    """People by our id."""
+    rows = tx.execute(_SELECT.where(_P.id.in_(list(ids))))
+    return {row.id: _person(row) for row in rows}
+
+
+def _candidates(tx: Tx, hub_id: str, keys: Sequence[PersonKey]) -> list[Person]:
+    numbers = [k.hub_user_id for k in keys if k.hub_user_id is not None]
+    named = _P.name.in_([k.name for k in keys])
+    who = sa.or_(named, _P.hub_user_id.in_(numbers)) if numbers else named
+    return [_person(r) for r in tx.execute(_SELECT.where(_P.hub_id == hub_id, who))]
+
+
+def _match(candidates: Sequence[Person], key: PersonKey) -> Person | None:
+    """The same account of the Hub; else someone of that name about whom no more is known."""
+    for p in candidates:
+        if key.hub_user_id is not None and (p.hub_user_id, p.created_at) == (
+            key.hub_user_id,
+            key.created_at,
+        ):
+            return p
+    for p in candidates:
+        if p.name != key.name or not p.current:
+            continue
+        if key.hub_user_id is not None and p.hub_user_id is not None:
+            continue  # that name, but another account
+        if key.created_at and p.created_at and key.created_at != p.created_at:
+            continue
+        return p
+    return None
+
+
+def resolve(
+    tx: Tx, hub_id: str, keys: Sequence[PersonKey], now: datetime
+) -> dict[PersonKey, Person]:
+    """A person for each key: found, followed through a rename, bound, or made. Under the gate."""
+    candidates = _candidates(tx, hub_id, keys)
+    found: dict[PersonKey, Person] = {}
+    for key in dict.fromkeys(keys):
+        person = _match(candidates, key)
+        stale = person is None or person.name != key.name or not person.current
+        unbound = person is not None and person.hub_user_id is None and key.hub_user_id is not None
+        if stale:
+            for other in candidates:
+                if other.name == key.name and other.current and other is not person:
+                    tx.execute(t.people.update().where(_P.id == other.id).values(current=False))
+        if person is None:
+            made = tx.execute(
+                t.people.insert().values(
+                    hub_id=hub_id,
+                    hub_user_id=key.hub_user_id,
+                    hub_created_at=key.created_at,
+                    name=key.name,
+                    current=True,
+                    created_at=now,
+                )
+            )
+            person_id = made.inserted_primary_key[0]
+        elif stale or unbound:
+            person_id = person.id
+            changes = {"name": key.name, "current": True}
+            if unbound:
+                changes |= {"hub_user_id": key.hub_user_id, "hub_created_at": key.created_at}
+            tx.execute(t.people.update().where(_P.id == person_id).values(**changes))
+        if stale or unbound:
+            candidates = [c for c in candidates if c.id != person_id] + list(
+                by_ids(tx, [person_id]).values()
+            )
+            candidates = [
+                c for c in candidates if c.id == person_id or c.name != key.name or not c.current
+            ]
+            person = candidates_by_id(candidates, person_id)
+        found[key] = person
+    return found
+
+
+def candidates_by_id(candidates: Sequence[Person], person_id: int) -> Person:
+    return next(c for c in candidates if c.id == person_id)

@@ -1,0 +1,143 @@
+"""Session rows: meters of what is open, sums against limits, single rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from ..domain.sessions import OPEN, Meter
+from . import tables as t
+from .engine import Tx
+
+_S = t.sessions_.c
+IS_OPEN = _S.state.in_(OPEN)
+
+METER = (
+    _S.id,
+    _S.wallet_id,
+    _S.per_hour_micro,
+    _S.fee_micro,
+    _S.hold_micro,
+    _S.charged_micro,
+    _S.admitted_at,
+    _S.start_deadline_at,
+    _S.billed_from_at,
+    _S.billed_until_at,
+    _S.seen_at,
+    _S.billed,
+    _S.limit_s,
+)
+_OPEN_OF = sa.select(*METER).where(_S.wallet_id.in_(sa.bindparam("ids", expanding=True)), IS_OPEN)
+
+
+def meter(row) -> Meter:
+    """The numbers of a row that money needs."""
+    return Meter(
+        session_id=row.id,
+        per_hour_micro=row.per_hour_micro,
+        fee_micro=row.fee_micro,
+        hold_micro=row.hold_micro,
+        charged_micro=row.charged_micro,
+        admitted_at=row.admitted_at,
+        start_deadline_at=row.start_deadline_at,
+        billed_from_at=row.billed_from_at,
+        billed_until_at=row.billed_until_at,
+        sighted=row.seen_at is not None,
+        billed=row.billed,
+        limit_at=limit_at(row),
+    )
+
+
+def limit_at(row) -> datetime | None:
+    """The instant at which the session's own limit ends it."""
+    if row.limit_s is None or row.billed_from_at is None:
+        return None
+    return row.billed_from_at + timedelta(seconds=row.limit_s)
+
+
+def open_meters(tx: Tx, wallet_ids: Iterable[int]) -> dict[int, list[Meter]]:
+    """Meters of the open sessions of each wallet. A statement of its own, after the locks."""
+    ids = sorted(set(wallet_ids))
+    found: dict[int, list[Meter]] = {i: [] for i in ids}
+    if ids:
+        for row in tx.execute(_OPEN_OF, {"ids": ids}):
+            found[row.wallet_id].append(meter(row))
+    return found
+
+
+def lock(tx: Tx, session_id: str):
+    """One whole row under its own lock (the wallet's goes first), or None."""
+    return tx.execute(tx.lock(sa.select(t.sessions_).where(_S.id == session_id))).one_or_none()
+
+
+def get(tx: Tx, session_id: str):
+    """One whole row, or None."""
+    return tx.execute(sa.select(t.sessions_).where(_S.id == session_id)).one_or_none()
+
+
+def open_of_servers(tx: Tx, hub_id: str, servers: Iterable[tuple[int, str]]) -> list:
+    """Rows that are open for these (person id, server name) slots."""
+    wanted = set(servers)
+    if not wanted:
+        return []
+    rows = tx.execute(
+        sa.select(t.sessions_).where(
+            _S.hub_id == hub_id, _S.person_id.in_({p for p, _ in wanted}), IS_OPEN
+        )
+    )
+    return [r for r in rows if (r.person_id, r.server_name) in wanted]
+
+
+def usage(tx: Tx, scopes: Sequence[tuple], now: datetime) -> Mapping[tuple, Mapping[str, int]]:
+    """What counts against limits at once: per scope the sums over open sessions.
+
+    A start that nothing confirmed by its deadline counts no more (rule 12). One statement.
+    """
+    wanted = list(dict.fromkeys(scopes))
+    if not wanted:
+        return {}
+    counting = sa.and_(
+        IS_OPEN,
+        sa.or_(_S.started_at.is_not(None), _S.seen_at.is_not(None), _S.start_deadline_at > now),
+    )
+    parts = []
+    for number, scope in enumerate(wanted):
+        parts.append(
+            sa.select(
+                sa.literal_column(str(number)).label("number"),
+                sa.func.coalesce(sa.func.sum(_S.gpu_milli), 0).label("gpus"),
+                sa.func.coalesce(sa.func.sum(_S.cpu_milli), 0).label("cpu"),
+                sa.func.coalesce(sa.func.sum(_S.memory_bytes), 0).label("memory"),
+                sa.func.count().label("servers"),
+            )
+            .select_from(t.sessions_)
+            .where(counting, *_in_scope(scope))
+        )
+    statement = parts[0] if len(parts) == 1 else sa.union_all(*parts)
+    return {
+        wanted[row.number]: {
+            "gpus": int(row.gpus),
+            "cpu": int(row.cpu),
+            "memory": int(row.memory),
+            "servers": int(row.servers),
+        }
+        for row in tx.execute(statement)
+    }
+
+
+def _in_scope(scope: tuple) -> list:
+    kind, *rest = scope
+    if kind == "everyone":
+        return []
+    if kind == "person":
+        return [_S.person_id == rest[0]]
+    if kind == "wallet":
+        return [_S.wallet_id == rest[0]]
+    if kind == "wallet_person":
+        return [_S.wallet_id == rest[0], _S.person_id == rest[1]]
+    if kind == "profile":
+        return [_S.profile == rest[0]]
+    group, person_id = rest
+    g = t.session_groups.c
+    inside = sa.exists().where(g.session_id == _S.id, g.group_name == group)
+    return [inside] if person_id is None else [inside, _S.person_id == person_id]

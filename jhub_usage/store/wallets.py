@@ -1,0 +1,81 @@
+"""Wallet rows, their locks and who may spend from them."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+
+from ..domain.wallets import Wallet
+from . import tables as t
+from .engine import Tx
+
+_W = t.wallets_.c
+_VALUE = (_W.id, _W.name, _W.balance_micro, _W.overdraft_micro, _W.mode, _W.closed_at)
+_LOCK = sa.select(*_VALUE).where(_W.id.in_(sa.bindparam("ids", expanding=True))).order_by(_W.id)
+
+
+def value(row) -> Wallet:
+    """A wallet's row as the value that rules work on."""
+    return Wallet(
+        row.id,
+        row.name,
+        row.balance_micro,
+        row.overdraft_micro,
+        row.mode,
+        row.closed_at is not None,
+    )
+
+
+def lock(tx: Tx, ids: Iterable[int]) -> dict[int, Wallet]:
+    """Lock wallets, sorted, and return them as they are under the lock.
+
+    What hangs on them must be read by a later statement: one that waited for the lock still
+    sees the time before the wait.
+    """
+    wanted = sorted({i for i in ids if i is not None})
+    if not wanted:
+        return {}
+    return {r.id: value(r) for r in tx.execute(tx.lock(_LOCK), {"ids": wanted})}
+
+
+def read(tx: Tx, ids: Iterable[int]) -> dict[int, Wallet]:
+    """Wallets without a lock."""
+    wanted = sorted({i for i in ids if i is not None})
+    return {r.id: value(r) for r in tx.execute(_LOCK, {"ids": wanted})} if wanted else {}
+
+
+def by_name(tx: Tx, name: str) -> Wallet | None:
+    row = tx.execute(sa.select(*_VALUE).where(_W.name == name)).one_or_none()
+    return value(row) if row else None
+
+
+def roles_of(tx: Tx, person_id: int) -> dict[int, str]:
+    """Wallet id -> role of a person by membership, their own wallet included as manager."""
+    m = t.wallet_members.c
+    found = {
+        r.wallet_id: r.role
+        for r in tx.execute(sa.select(m.wallet_id, m.role).where(m.person_id == person_id))
+    }
+    own = tx.scalar(sa.select(_W.id).where(_W.owner_id == person_id))
+    if own is not None:
+        found[own] = "manager"
+    return found
+
+
+def of_groups(tx: Tx, groups: Collection[str]) -> set[int]:
+    """Wallets that the members of these hub groups may spend from."""
+    if not groups:
+        return set()
+    g = t.wallet_groups.c
+    return set(tx.execute(sa.select(g.wallet_id).where(g.group_name.in_(list(groups)))).scalars())
+
+
+def open_to(
+    tx: Tx, person_id: int | None, groups: Collection[str], by_rule: int | None
+) -> dict[int, Wallet]:
+    """Every wallet that this person may choose: member, group, own, or what the rules say."""
+    ids = of_groups(tx, groups)
+    if person_id is not None:
+        ids |= set(roles_of(tx, person_id))
+    if by_rule is not None:
+        ids.add(by_rule)
+    return read(tx, ids)
