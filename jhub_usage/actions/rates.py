@@ -81,6 +81,8 @@ def _quoted_since(tx: Tx, rate: Rate) -> datetime | None:
         if rate.profile not in ("", row.profile):
             continue
         for line in row.quote_lines:
+            if line["profile"] and not rate.profile:
+                continue  # a profile's own price goes before a general one
             if line["resource"] == rate.resource and rate.model in ("", line["model"]):
                 return row.quoted_at
     return None

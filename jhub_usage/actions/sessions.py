@@ -19,6 +19,7 @@ from ..store import sessions as rows
 from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
+from .sync import last_seen_at
 
 _S = t.sessions_.c
 _A = t.admissions_.c
@@ -133,7 +134,7 @@ def end_superseded(tx: Tx, row, *, policy: Policy, actor: Actor, now: datetime) 
 
     It ended at some time after it was last seen: the wallet pays up to there.
     """
-    at = max(x for x in (row.admitted_at, row.started_at, row.ready_at, row.seen_at) if x)
+    at = last_seen_at(tx, row)
     sighting = Sighting(row.id, "ended", at, "last_seen", "lost")
     _end(tx, row, at, sighting, policy=policy, actor=actor, now=now)
 
@@ -186,7 +187,7 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
         reason = row.stop_reason
     if evidence == "hub_restart":
         # it died while nobody looked: the last instant at which it was seen is what we know
-        at = max(x for x in (row.started_at, row.ready_at, row.seen_at, row.admitted_at) if x)
+        at = last_seen_at(tx, row)
         evidence = "last_seen"
     if row.started_at is None and row.billed_from_at is None:
         # no container ever ran: it costs nothing

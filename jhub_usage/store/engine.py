@@ -31,6 +31,11 @@ class Tx:
     def postgres(self) -> bool:
         return self.conn.dialect.name == "postgresql"
 
+    @property
+    def asks_database_clock(self) -> bool:
+        """Whether ``now`` is a statement, which a query may then bring along."""
+        return self._clock is None and self.postgres
+
     def now(self) -> datetime:
         """The instant, read afresh: the database's clock, the process's on SQLite.
 
@@ -104,16 +109,20 @@ class Database:
         self.lock_timeout_s = lock_timeout_s
         self.statement_timeout_s = statement_timeout_s
         self._writer = threading.Lock()
-        self._set_local = (
-            f"SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}; "
-            f"SET LOCAL statement_timeout = {int(statement_timeout_s * 1000)}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {int(statement_timeout_s * 1000)}"
+        set_local = (
+            f"; SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}"
+            f"; SET LOCAL statement_timeout = {int(statement_timeout_s * 1000)}"
+            f"; SET LOCAL idle_in_transaction_session_timeout = {int(statement_timeout_s * 1000)}"
         )
+        # Said in full and sent in one round trip: a database may have another default, and what
+        # is read after a lock must not be as old as the transaction.
+        self._begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" + set_local
+        self._begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + set_local
         self.engine = self._sqlite(pool_size) if self.sqlite else self._postgres(pool_size)
         if not self.sqlite:
-            self._reader = self.engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
+            # The driver opens no transaction by itself, see _first_statement. What it is told to
+            # commit or to roll back is ours all the same.
+            self._ours = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _sqlite(self, pool_size: int) -> sa.Engine:
         folder = Path(self.url.database).expanduser().resolve().parent
@@ -175,7 +184,7 @@ class Database:
                 with conn.begin():
                     yield Tx(conn, self.clock)
             return
-        with _facts(), self._first_statement(self.engine, self._set_local) as conn:
+        with _facts(), self._first_statement(self._begin_write) as conn:
             yield Tx(conn, self.clock)
             conn.commit()
 
@@ -186,7 +195,7 @@ class Database:
             with _facts(), self.engine.connect() as conn, conn.begin():
                 yield Tx(conn, self.clock)
             return
-        with _facts(), self._first_statement(self._reader, self._set_local) as conn:
+        with _facts(), self._first_statement(self._begin_read) as conn:
             yield Tx(conn, self.clock)
 
     @contextmanager
@@ -200,10 +209,10 @@ class Database:
             self._writer.release()
 
     @contextmanager
-    def _first_statement(self, engine: sa.Engine, statement: str) -> Iterator[sa.Connection]:
+    def _first_statement(self, statement: str) -> Iterator[sa.Connection]:
         # A pooled connection may have died while idle. Its first statement has done nothing yet,
         # so that one may be tried again on a fresh connection; nothing later may.
-        conn = engine.connect()
+        conn = self._ours.connect()
         try:
             try:
                 conn.exec_driver_sql(statement)
@@ -211,7 +220,7 @@ class Database:
                 if not error.connection_invalidated:
                     raise
                 conn.close()
-                conn = engine.connect()
+                conn = self._ours.connect()
                 conn.exec_driver_sql(statement)
             yield conn
         finally:

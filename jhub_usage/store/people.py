@@ -5,8 +5,8 @@ configuration names before the Hub ever showed them is expected: a row without t
 at the first sighting.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ..domain.admission import PersonKey
 from . import tables as t
 from .engine import Tx
+from .sessions import IS_OPEN
 
 _P = t.people.c
 
@@ -74,11 +75,56 @@ def by_ids(tx: Tx, ids) -> dict[int, Person]:
     return {row.id: _person(row) for row in rows}
 
 
+_WHO = sa.and_(
+    _P.hub_id == sa.bindparam("hub_id"),
+    # two indexes serve this: accounts, and the names that people have now
+    sa.or_(
+        sa.and_(_P.current, _P.name.in_(sa.bindparam("names", expanding=True))),
+        _P.hub_user_id.in_(sa.bindparam("numbers", expanding=True)),
+    ),
+)
+_CANDIDATES = _SELECT.where(_WHO)
+_LOOK = _SELECT.add_columns(
+    sa.exists()
+    .where(t.sessions_.c.hub_id == _P.hub_id, t.sessions_.c.person_id == _P.id, IS_OPEN)
+    .label("busy"),
+    sa.exists()
+    .where(t.admissions_.c.session_id.in_(sa.bindparam("asked", expanding=True)))
+    .label("answered"),
+).where(_WHO)
+
+
+def _parameters(hub_id: str, keys: Sequence[PersonKey]) -> dict:
+    return {
+        "hub_id": hub_id,
+        "names": [k.name for k in keys],
+        "numbers": [k.hub_user_id for k in keys if k.hub_user_id is not None],
+    }
+
+
 def _candidates(tx: Tx, hub_id: str, keys: Sequence[PersonKey]) -> list[Person]:
-    numbers = [k.hub_user_id for k in keys if k.hub_user_id is not None]
-    named = _P.name.in_([k.name for k in keys])
-    who = sa.or_(named, _P.hub_user_id.in_(numbers)) if numbers else named
-    return [_person(r) for r in tx.execute(_SELECT.where(_P.hub_id == hub_id, who))]
+    return [_person(r) for r in tx.execute(_CANDIDATES, _parameters(hub_id, keys))]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one statement tells of those who ask, so that an admission needs few of them."""
+
+    candidates: tuple[Person, ...]
+    #: Ids of people with an open session.
+    busy: frozenset[int]
+    #: Whether one of these sessions was decided before; None where that could not be seen.
+    answered: bool | None
+
+
+def look(tx: Tx, hub_id: str, keys: Sequence[PersonKey], session_ids: Sequence[str]) -> Look:
+    """The people behind keys, if they have servers, and if the sessions are known already."""
+    found = tx.execute(_LOOK, _parameters(hub_id, keys) | {"asked": list(session_ids)}).all()
+    return Look(
+        tuple(_person(r) for r in found),
+        frozenset(r.id for r in found if r.busy),
+        any(r.answered for r in found) if found else None,
+    )
 
 
 def _match(candidates: Sequence[Person], key: PersonKey) -> Person | None:
@@ -101,10 +147,14 @@ def _match(candidates: Sequence[Person], key: PersonKey) -> Person | None:
 
 
 def resolve(
-    tx: Tx, hub_id: str, keys: Sequence[PersonKey], now: datetime
+    tx: Tx,
+    hub_id: str,
+    keys: Sequence[PersonKey],
+    now: datetime | Callable[[], datetime],
+    candidates: Sequence[Person] | None = None,
 ) -> dict[PersonKey, Person]:
     """A person for each key: found, followed through a rename, bound, or made. Under the gate."""
-    candidates = _candidates(tx, hub_id, keys)
+    candidates = list(_candidates(tx, hub_id, keys) if candidates is None else candidates)
     found: dict[PersonKey, Person] = {}
     for key in dict.fromkeys(keys):
         person = _match(candidates, key)
@@ -122,7 +172,7 @@ def resolve(
                     hub_created_at=key.created_at,
                     name=key.name,
                     current=True,
-                    created_at=now,
+                    created_at=now() if callable(now) else now,
                 )
             )
             person_id = made.inserted_primary_key[0]
@@ -133,16 +183,12 @@ def resolve(
                 changes |= {"hub_user_id": key.hub_user_id, "hub_created_at": key.created_at}
             tx.execute(t.people.update().where(_P.id == person_id).values(**changes))
         if stale or unbound:
-            candidates = [c for c in candidates if c.id != person_id] + list(
-                by_ids(tx, [person_id]).values()
-            )
+            person = by_ids(tx, [person_id])[person_id]
+            # who had the name stays a candidate: a later key may say how they are called now
             candidates = [
-                c for c in candidates if c.id == person_id or c.name != key.name or not c.current
-            ]
-            person = candidates_by_id(candidates, person_id)
+                replace(c, current=c.current and c.name != key.name)
+                for c in candidates
+                if c.id != person_id
+            ] + [person]
         found[key] = person
     return found
-
-
-def candidates_by_id(candidates: Sequence[Person], person_id: int) -> Person:
-    return next(c for c in candidates if c.id == person_id)

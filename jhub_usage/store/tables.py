@@ -164,7 +164,10 @@ sessions_ = Table(
     Column("ended_at", Instant),
     Column("ended_evidence", sa.String(32)),
     Column("end_reason", sa.String(32)),
+    # When it was first seen, and when a look first missed it; in between it was there at every
+    # look of its hub (``hubs.reconciled_at``), which is not written here.
     Column("seen_at", Instant),
+    Column("missed_at", Instant),
     Column("billed_from_at", Instant),
     Column("billed_until_at", Instant),
     Column("platform_us", Whole, nullable=False, server_default="0"),

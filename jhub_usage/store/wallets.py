@@ -13,6 +13,22 @@ _VALUE = (_W.id, _W.name, _W.balance_micro, _W.overdraft_micro, _W.mode, _W.clos
 _LOCK = sa.select(*_VALUE).where(_W.id.in_(sa.bindparam("ids", expanding=True))).order_by(_W.id)
 
 
+_M, _G = t.wallet_members.c, t.wallet_groups.c
+_PERSON = sa.bindparam("person", type_=sa.BigInteger)
+_OPEN_TO = sa.select(*_VALUE).where(
+    sa.or_(
+        _W.owner_id == _PERSON,
+        _W.id == sa.bindparam("by_rule", type_=sa.BigInteger),
+        _W.id.in_(sa.select(_M.wallet_id).where(_M.person_id == _PERSON)),
+        _W.id.in_(
+            sa.select(_G.wallet_id).where(
+                _G.group_name.in_(sa.bindparam("groups", expanding=True, type_=sa.String))
+            )
+        ),
+    )
+)
+
+
 def value(row) -> Wallet:
     """A wallet's row as the value that rules work on."""
     return Wallet(
@@ -73,9 +89,7 @@ def open_to(
     tx: Tx, person_id: int | None, groups: Collection[str], by_rule: int | None
 ) -> dict[int, Wallet]:
     """Every wallet that this person may choose: member, group, own, or what the rules say."""
-    ids = of_groups(tx, groups)
-    if person_id is not None:
-        ids |= set(roles_of(tx, person_id))
-    if by_rule is not None:
-        ids.add(by_rule)
-    return read(tx, ids)
+    rows = tx.execute(
+        _OPEN_TO, {"person": person_id, "groups": list(groups), "by_rule": by_rule}
+    )
+    return {r.id: value(r) for r in rows}

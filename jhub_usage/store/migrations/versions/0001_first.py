@@ -309,6 +309,7 @@ def upgrade():
         sa.Column("ended_evidence", sa.String(length=32), nullable=True),
         sa.Column("end_reason", sa.String(length=32), nullable=True),
         sa.Column("seen_at", types.Instant(), nullable=True),
+        sa.Column("missed_at", types.Instant(), nullable=True),
         sa.Column("billed_from_at", types.Instant(), nullable=True),
         sa.Column("billed_until_at", types.Instant(), nullable=True),
         sa.Column("platform_us", sa.BigInteger(), server_default="0", nullable=False),
