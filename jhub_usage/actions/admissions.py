@@ -32,10 +32,17 @@ def admit_many(
 ) -> list[Decision]:
     """Decide each ask, in order, and write what was decided. One decision per ask, same order."""
     gate = catalogs.lock_gate(tx)
-    stored = _stored(tx, [a.session_id for a in asks])
+    looks = {}
+    for hub_id in sorted({a.hub_id for a in asks}):
+        mine = [a for a in asks if a.hub_id == hub_id]
+        keys = list(dict.fromkeys(a.person for a in mine))
+        looks[hub_id] = people.look(tx, hub_id, keys, [a.session_id for a in mine])
+    stored = {}
+    if any(look.answered is not False for look in looks.values()):
+        stored = _stored(tx, [a.session_id for a in asks])
     fresh = list({a.session_id: a for a in asks if a.session_id not in stored}.values())
     if fresh:
-        decisions = _decide(tx, fresh, gate, policy=policy, cache=cache, actor=actor)
+        decisions = _decide(tx, fresh, gate, looks, policy=policy, cache=cache, actor=actor)
         stored |= {d.session_id: d for d in decisions}
     return [stored[a.session_id] for a in asks]
 
@@ -59,8 +66,9 @@ def fail_open(
         return stored
     if stored is not None:
         tx.execute(t.admissions_.delete().where(_A.session_id == ask.session_id))
+    looks = {ask.hub_id: people.look(tx, ask.hub_id, [ask.person], [])}
     return _decide(
-        tx, [ask], gate, policy=policy, cache=cache, actor=actor, failed_open_at=decided_at
+        tx, [ask], gate, looks, policy=policy, cache=cache, actor=actor, failed_open_at=decided_at
     )[0]
 
 
@@ -70,6 +78,8 @@ def advise(tx: Tx, ask: Ask, *, policy: Policy, cache) -> Decision:
     now = tx.now()
     person = people.find(tx, ask.hub_id, ask.person)
     payer = payers.choose(tx, ask, person, catalog)
+    payer = payer.having(wallets.read(tx, [payer.wallet_id]))
+    payer = payers.confirm(tx, payer, ask, person, catalog)
     meters = sessions.open_meters(tx, [payer.wallet.id]) if payer.wallet else {}
     person_id = person.id if person else 0
     usage = sessions.usage(tx, _scopes([ask], catalog, {ask.session_id: person_id}), now)
@@ -130,46 +140,46 @@ def _scopes(asks, catalog, person_ids) -> list[tuple]:
 
 
 def _decide(
-    tx: Tx, asks, gate, *, policy, cache, actor, failed_open_at: datetime | None = None
+    tx: Tx, asks, gate, looks, *, policy, cache, actor, failed_open_at: datetime | None = None
 ) -> list[Decision]:
     catalog = cache.get(tx, gate)
-    before = tx.now()
-    persons = {}
-    for hub_id in {a.hub_id for a in asks}:
-        keys = [a.person for a in asks if a.hub_id == hub_id]
-        found = people.resolve(tx, hub_id, keys, before)
-        persons |= {(hub_id, key): person for key, person in found.items()}
-    who = {a.session_id: persons[a.hub_id, a.person] for a in asks}
+    who, superseded = {}, []
+    for hub_id, look in looks.items():
+        mine = [a for a in asks if a.hub_id == hub_id]
+        keys = [a.person for a in mine]
+        found = people.resolve(tx, hub_id, keys, tx.now, look.candidates)
+        who |= {a.session_id: found[a.person] for a in mine}
+        slots = {(found[a.person].id, a.server_name) for a in mine}
+        slots = {slot for slot in slots if slot[0] in look.busy}
+        superseded += sessions.open_of_servers(tx, hub_id, slots)
     chosen = {
         a.session_id: payers.choose(tx, a, who[a.session_id], catalog, policy=policy, actor=actor,
-                                    now=before)
+                                    now=tx.now)
         for a in asks
     }  # fmt: skip
-    slots = {(who[a.session_id].id, a.server_name) for a in asks}
-    superseded = [
-        row
-        for hub_id in {a.hub_id for a in asks}
-        for row in sessions.open_of_servers(tx, hub_id, slots)
-    ]
-    ids = {p.wallet.id for p in chosen.values() if p.wallet}
+    ids = {p.wallet_id for p in chosen.values() if p.wallet_id is not None}
     locked = wallets.lock(tx, ids | {r.wallet_id for r in superseded})
-    now = tx.now()
-    for row in superseded:
-        end_superseded(tx, sessions.lock(tx, row.id), policy=policy, actor=actor, now=now)
     if superseded:
+        now = tx.now()
+        for row in superseded:
+            end_superseded(tx, sessions.lock(tx, row.id), policy=policy, actor=actor, now=now)
         locked = wallets.read(tx, ids)
     # read only now: a statement that waited for a lock still sees the time before the wait
-    meters = sessions.open_meters(tx, ids)
+    meters, now = sessions.open_meters_now(tx, ids)
     usage = {
         scope: dict(sums)
         for scope, sums in sessions.usage(
             tx, _scopes(asks, catalog, {s: p.id for s, p in who.items()}), now
         ).items()
     }
+    if failed_open_at is not None:
+        failed_open_at = min(failed_open_at, now)
     decided = []
     for ask in asks:
-        person_id = who[ask.session_id].id
-        payer = chosen[ask.session_id].under_lock(locked)
+        person = who[ask.session_id]
+        person_id = person.id
+        payer = chosen[ask.session_id].having(locked)
+        payer = payers.confirm(tx, payer, ask, person, catalog)
         decision, limit_s = _judge(
             ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at
         )
@@ -198,7 +208,7 @@ def _judge(
             ask.shape,
             ask.profile,
             catalog.rates,
-            now,
+            failed_open_at or now,  # the price of the moment in which it was let in
             refuse_unknown_model=policy.refuse_unknown_model,
         )
     except NoRate as error:
@@ -313,11 +323,7 @@ def _write(tx: Tx, decided, policy: Policy, now: datetime) -> None:
             groups += [
                 {"session_id": d.session_id, "group_name": g} for g in sorted(set(ask.groups))
             ]
-    tx.execute(t.admissions_.insert(), admissions)
-    if opened:
-        tx.execute(t.sessions_.insert(), opened)
-    if groups:
-        tx.execute(t.session_groups.insert(), groups)
+    sessions.open_new(tx, admissions, opened, groups)
 
 
 def _session(ask: Ask, person_id: int, d: Decision, limit_s, requested, policy: Policy) -> dict:

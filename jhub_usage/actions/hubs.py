@@ -26,8 +26,10 @@ def install(tx: Tx, hub_id: str, *, actor: Actor) -> None:
     """
     now = tx.now()
     if tx.scalar(sa.select(t.gate.c.id)) is None:
-        _insert_once(tx, t.gate, {"id": 1, "mode": "observe", "config_version": 1,
-                                  "installed_at": now})  # fmt: skip
+        # two processes may set up at once; the second one's row is not needed
+        tx.insert_once(
+            t.gate, {"id": 1, "mode": "observe", "config_version": 1, "installed_at": now}
+        )
         catalog.lock_gate(tx)
         if not tx.scalar(sa.select(sa.func.count()).select_from(t.rates_)):
             tx.execute(
@@ -43,16 +45,7 @@ def install(tx: Tx, hub_id: str, *, actor: Actor) -> None:
                 )
             )  # fmt: skip
     if tx.scalar(sa.select(t.hubs.c.id).where(t.hubs.c.id == hub_id)) is None:
-        _insert_once(tx, t.hubs, {"id": hub_id, "installed_at": now, "facts": {}})
-
-
-def _insert_once(tx: Tx, table: sa.Table, values: dict) -> None:
-    # two processes may set up at once; the second one's row is not needed
-    if tx.postgres:
-        from sqlalchemy.dialects.postgresql import insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert
-    tx.execute(insert(table).values(**values).on_conflict_do_nothing())
+        tx.insert_once(t.hubs, {"id": hub_id, "installed_at": now, "facts": {}})
 
 
 def note_hooks(tx: Tx, hub_id: str, facts: dict, *, actor: Actor) -> None:

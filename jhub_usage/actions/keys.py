@@ -19,21 +19,22 @@ _K = t.client_keys.c
 def once(tx: Tx, actor_key: str, route: str, key: str, body, act: Callable[[Tx], dict]) -> dict:
     """The answer of ``act(tx)``, or the stored one if this key was answered before.
 
-    Two at once: one of them waits for the other's row and then finds its answer, or fails on it
-    and is retried by its client.
+    The key is taken first, so of two at once one waits for the other and finds its answer.
     """
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
     here = sa.and_(_K.actor == actor_key, _K.route == route, _K.key == key)
-    held = tx.execute(sa.select(_K.body_hash, _K.answer).where(here)).one_or_none()
-    if held is None:
+    taken = tx.insert_once(
+        t.client_keys,
+        {
+            "actor": actor_key, "route": route, "key": key, "body_hash": digest, "answer": {},
+            "created_at": tx.now(),
+        },
+    )  # fmt: skip
+    if taken:
         answer = act(tx)
-        tx.execute(
-            t.client_keys.insert().values(
-                actor=actor_key, route=route, key=key, body_hash=digest, answer=answer,
-                created_at=tx.now(),
-            )
-        )  # fmt: skip
+        tx.execute(t.client_keys.update().where(here).values(answer=answer))
         return answer
+    held = tx.execute(sa.select(_K.body_hash, _K.answer).where(here)).one()
     if held.body_hash != digest:
         raise KeyReused("This Idempotency-Key was already used for another request.")
     return held.answer

@@ -116,7 +116,9 @@ def settle(tx: Tx, session_id: str, until: datetime, *, policy: Policy, actor: A
     Never changes what the wallet has available.
     """
     row = _locked(tx, session_id)
-    return _settle(tx, row, until, policy=policy, actor=actor, now=tx.now())
+    now = tx.now()
+    # what lies ahead has not been used yet
+    return _settle(tx, row, min(until, now), policy=policy, actor=actor, now=now)
 
 
 def open_session_of(tx: Tx, hub_id: str, person: PersonKey, server_name: str) -> str | None:
@@ -203,6 +205,12 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
                 **changes,
             )
         )
+        # asked again, a start that is over must not be let in
+        tx.execute(
+            t.admissions_.update()
+            .where(_A.session_id == row.id)
+            .values(voided_at=now, void_reason=reason[:32])
+        )
         return
     ended_at = max(at, row.started_at)
     until, platform_us = billed_end(ended_at, row.stop_accepted_at, row.grace_s)
@@ -220,10 +228,9 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
     }
     tx.execute(t.sessions_.update().where(_S.id == row.id).values(**changes))
     row = rows.get(tx, row.id)
-    charge_id = _settle(tx, row, until, policy=policy, actor=actor, now=now)
-    failed = reason == "start_failed" or (row.ready_at is None and reason == "died")
-    if failed and charge_id is not None:
-        _waive(tx, row, charge_id, policy=policy, actor=actor, now=now)
+    _settle(tx, row, until, policy=policy, actor=actor, now=now)
+    if reason == "start_failed" or (row.ready_at is None and reason == "died"):
+        _waive(tx, row, policy=policy, actor=actor, now=now)
 
 
 def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | None:
@@ -233,7 +240,10 @@ def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | N
     if row.billed_until_at is not None:
         until = min(until, row.billed_until_at)
     begin = row.settled_until or row.billed_from_at
-    if until < begin or (until == begin and row.settled_until is not None):
+    # An empty slice is booked by the end only: it may be the fee of a start that lasted no time.
+    # Booked before, it would take the natural key of the slice that begins there.
+    over = row.billed_until_at is not None
+    if until < begin or (until == begin and (row.settled_until is not None or not over)):
         return None
     before = meter.cost(row.settled_until) if row.settled_until is not None else 0
     amount = meter.cost(until) - before
@@ -265,43 +275,46 @@ def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | N
     return entry_id
 
 
-def _waive(tx: Tx, row, charge_id: int, *, policy: Policy, actor: Actor, now) -> None:
+def _waive(tx: Tx, row, *, policy: Policy, actor: Actor, now) -> None:
     """A failed start is billed and given back, visibly, some times a day per person (rule 7)."""
     day = row.ended_at.astimezone(ZoneInfo(policy.timezone)).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
+    e = t.entries.c
     given = tx.scalar(
-        sa.select(sa.func.count())
-        .select_from(t.entries.join(t.sessions_, t.entries.c.session_id == _S.id))
+        sa.select(sa.func.count(e.session_id.distinct()))
+        .select_from(t.entries.join(t.sessions_, e.session_id == _S.id))
         .where(
-            t.entries.c.kind == "refund",
-            t.entries.c.key.like("waiver:%"),
+            e.kind == "refund",
+            e.key.like("waiver:%"),
             _S.person_id == row.person_id,
-            t.entries.c.effective_at >= day,
-            t.entries.c.effective_at < day + timedelta(days=1),
+            e.effective_at >= day,
+            e.effective_at < day + timedelta(days=1),
         )
     )
     if given >= policy.failed_start_refunds_per_day:
         return
-    charge = tx.execute(
-        sa.select(sa.func.sum(t.entries.c.amount_micro)).where(
-            t.entries.c.session_id == row.id, t.entries.c.kind == "charge"
+    charges = tx.execute(
+        sa.select(e.id, e.amount_micro).where(e.session_id == row.id, e.kind == "charge")
+    ).all()
+    for charge in charges:
+        left = -charge.amount_micro - ledger.refunded(tx, charge.id)
+        if left <= 0:
+            continue
+        ledger.post(
+            tx,
+            ledger.NewEntry(
+                wallet_id=row.wallet_id,
+                kind="refund",
+                amount_micro=left,
+                key=f"waiver:{row.id}:{charge.id}",
+                effective_at=row.ended_at,
+                session_id=row.id,
+                corrects_id=charge.id,
+                goodwill=True,
+                note="The start failed.",
+            ),
+            actor=actor,
+            now=now,
+            timezone=policy.timezone,
         )
-    ).scalar()
-    ledger.post(
-        tx,
-        ledger.NewEntry(
-            wallet_id=row.wallet_id,
-            kind="refund",
-            amount_micro=-int(charge),
-            key=f"waiver:{row.id}",
-            effective_at=row.ended_at,
-            session_id=row.id,
-            corrects_id=charge_id,
-            goodwill=True,
-            note="The start failed.",
-        ),
-        actor=actor,
-        now=now,
-        timezone=policy.timezone,
-    )

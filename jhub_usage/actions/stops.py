@@ -46,10 +46,12 @@ class Plan:
 def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
     """Warn whom the end nears, order stops that are due, unless there are too many at once."""
     gate = catalog.lock_gate(tx)
+    running_here = sa.select(_S.wallet_id).where(_S.state == RUNNING, _S.hub_id == hub_id)
+    wallet_ids = set(tx.execute(running_here.distinct()).scalars()) - {None}
+    locked = wallets.lock(tx, wallet_ids)
+    # read after the locks: what ended meanwhile is left alone
     rows = list(tx.execute(sa.select(t.sessions_).where(_S.state == RUNNING)))
     mine = [r for r in rows if r.hub_id == hub_id]
-    wallet_ids = {r.wallet_id for r in mine if r.wallet_id is not None}
-    locked = wallets.lock(tx, wallet_ids)
     meters = sessions.open_meters(tx, wallet_ids)
     now = tx.now()
     warn, stop = [], []
@@ -196,8 +198,8 @@ def _orders(tx: Tx, hub_id: str):
 
 
 def _observe(tx: Tx, row, due, *, actor: Actor, now: datetime) -> None:
-    """Observe mode: record once that this server would have been stopped."""
-    if not due.stop or row.stop_reason is not None:
+    """Observe mode: record once that this server would have been stopped. Nobody was warned."""
+    if not due.over or row.stop_reason is not None:
         return
     tx.execute(t.sessions_.update().where(_S.id == row.id).values(stop_reason=due.reason))
     audit.write(

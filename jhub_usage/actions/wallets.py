@@ -237,15 +237,17 @@ def correct(
         left = -wrong.amount_micro - ledger.refunded(tx, entry_id)
         if amount_micro > left:
             raise Conflict(f"Only {plain(max(left, 0))} of this charge is left to correct.")
+    # what was given as goodwill never was part of what its session was charged (rule 11)
+    session_id = None if wrong.goodwill else wrong.session_id
     made = _book(
         tx, wrong.wallet_id, "correction", amount_micro, key, note, policy=policy, actor=actor,
-        corrects_id=entry_id, session_id=wrong.session_id,
+        corrects_id=entry_id, session_id=session_id, goodwill=wrong.goodwill,
     )  # fmt: skip
-    if held is None and wrong.session_id is not None:
+    if held is None and session_id is not None:
         s = t.sessions_.c
         tx.execute(
             t.sessions_.update()
-            .where(s.id == wrong.session_id)
+            .where(s.id == session_id)
             .values(charged_micro=s.charged_micro - amount_micro)
         )
     return made

@@ -103,6 +103,10 @@ def span_text(us: int) -> str:
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)
     minutes, seconds = divmod(rest, 60)
+    if days >= 730:
+        return f"{days // 365} years"
+    if days >= 100:
+        return f"{days} d"
     if days:
         return f"{days} d {hours} h" if hours else f"{days} d"
     if hours:

@@ -5,7 +5,7 @@ refused at the door, since 0.1 + 0.2 has no exact answer.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, Inexact, InvalidOperation, localcontext
 
 from .errors import BadInput
 
@@ -40,9 +40,16 @@ def parse_amount(value: str | int | Decimal, *, what: str = "amount") -> int:
         raise BadInput(f"The {what} {text[:40]!r} is not a number.")
     if abs(credits) > MAX_AMOUNT_MICRO // MICRO:
         raise BadInput(f"The {what} {text[:40]} is beyond 1,000,000,000 credits.")
-    micro = credits * MICRO
+    finer = BadInput(f"The {what} {text[:40]} has more than six decimals.")
+    try:
+        with localcontext() as context:
+            # the 36th decimal must not be rounded away either
+            context.prec, context.traps[Inexact] = 80, True
+            micro = credits * MICRO
+    except Inexact:
+        raise finer from None
     if micro != micro.to_integral_value():
-        raise BadInput(f"The {what} {text[:40]} has more than six decimals.")
+        raise finer
     return int(micro)
 
 

@@ -3,7 +3,7 @@
 While a session runs nothing is written; everything is computed from its row and an instant.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .instants import HOUR_US, after, elapsed_us
@@ -64,7 +64,10 @@ class Meter:
         """The claim while a start is not known yet: accrual counts from admission (rule 13)."""
         if self.billed_from_at is not None or self.expired(at):
             return self.claim(at)
-        return replace(self, billed_from_at=self.admitted_at).claim(at)
+        accrued = 0
+        if self.billed and at >= self.admitted_at:
+            accrued = cost(self.per_hour_micro, self.fee_micro, elapsed_us(self.admitted_at, at))
+        return max(accrued, self.hold(at)) - self.charged_micro
 
     def beyond_hold(self, at: datetime) -> bool:
         """Whether it has used up its hold: only such a session may be stopped (rule 14)."""

@@ -28,13 +28,15 @@ class Running:
 
 @dataclass(frozen=True)
 class Due:
-    """What a session is due for. ``stop_at`` is when it may be stopped at the earliest."""
+    """What a session is due for. ``stop_at`` is when it may be stopped at the earliest, ``over``
+    says that its money or time is up, whether it was warned or not."""
 
     session_id: str
     reason: str
     stop_at: datetime
     warn: bool
     stop: bool
+    over: bool
 
 
 def wallet_dues(
@@ -57,22 +59,20 @@ def wallet_dues(
         if not ends:
             continue
         end, reason = min(ends)
-        if now < end - lead and r.warned_at is None:
+        if now < end - lead:
             continue
         learnt = r.warned_at or now
         stop_at = max(end, learnt + lead)
         if r.protected_until_at is not None:
             stop_at = max(stop_at, r.protected_until_at)
-        still_due = now >= end - lead
-        if not still_due:
-            continue
         dues.append(
             Due(
                 r.meter.session_id,
                 reason,
                 stop_at,
                 warn=r.warned_at is None,
-                stop=now >= stop_at and now >= end,
+                stop=now >= stop_at,
+                over=now >= end,
             )
         )
     return dues

@@ -1,8 +1,9 @@
 """Connections and transactions: PostgreSQL by psycopg 3, SQLite as the embedded default.
 
 ``Database.write()`` and ``Database.read()`` give a ``Tx``; nothing below a door opens or commits
-one. Works behind a transaction-mode pooler: nothing is set outside a transaction and no statement
-is prepared on the server. Does not see settings, and does not retry what may have been committed.
+one. Works behind a transaction-mode pooler: nothing is set outside a transaction, and statements
+are prepared on the server only where no pooler stands before it. Does not see settings, and does
+not retry what may have been committed.
 """
 
 import threading
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
 from ..domain.errors import BadInput, DatabaseUnavailable, SchemaTooOld
 
 Clock = Callable[[], datetime]
+#: A statement is prepared on the server when one connection runs it for the sixth time.
+PREPARE_AFTER = 5
 
 
 class Tx:
@@ -62,6 +66,13 @@ class Tx:
 
     def scalar(self, statement):
         return self.conn.execute(statement).scalar()
+
+    def insert_once(self, table: sa.Table, values: dict) -> bool:
+        """Insert a row unless its key is there; whether it was new. Waits for who inserts now."""
+        insert = postgresql.insert if self.postgres else sqlite.insert
+        return bool(
+            self.conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount
+        )
 
     def lock(self, statement: sa.Select) -> sa.Select:
         """FOR UPDATE where that exists; a SQLite writer already is alone."""
@@ -156,7 +167,7 @@ class Database:
         return engine
 
     def _postgres(self, pool_size: int) -> sa.Engine:
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=0,
@@ -165,7 +176,7 @@ class Database:
             pool_use_lifo=True,
             connect_args={
                 "connect_timeout": max(2, int(self.lock_timeout_s)),
-                # a pooler in transaction mode has no place for prepared statements
+                # a pooler in transaction mode has no place for prepared statements, see _connect
                 "prepare_threshold": None,
                 "application_name": "jhub-usage",
                 "keepalives_idle": 30,
@@ -174,6 +185,17 @@ class Database:
                 "tcp_user_timeout": int((self.lock_timeout_s + self.statement_timeout_s) * 1000),
             },
         )
+
+        @event.listens_for(engine, "connect")
+        def _connect(dbapi, record):
+            # A pooler tells the client another process number than that of the server's process
+            # behind it. Where they agree nothing is in between, and preparing saves planning.
+            (pid,) = dbapi.execute("SELECT pg_backend_pid()").fetchone()
+            dbapi.rollback()
+            if pid == dbapi.info.backend_pid:
+                dbapi.prepare_threshold = PREPARE_AFTER
+
+        return engine
 
     @contextmanager
     def write(self) -> Iterator[Tx]:

@@ -41,7 +41,8 @@ def post(
     tx: Tx, entry: NewEntry, *, actor: Actor, now: datetime, timezone: str = "UTC"
 ) -> tuple[int, bool]:
     """Post an entry: (its id, whether it is new). Raises KeyReused for other content."""
-    require_amount(entry.amount_micro)
+    if entry.kind not in ("charge", "refund"):
+        require_amount(entry.amount_micro)  # usage is a fact, and so is giving it back
     held = tx.execute(sa.select(t.entries).where(_E.key == entry.key)).one_or_none()
     if held is not None:
         same = (

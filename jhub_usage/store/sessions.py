@@ -1,9 +1,11 @@
 """Session rows: meters of what is open, sums against limits, single rows."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from ..domain.sessions import OPEN, Meter
 from . import tables as t
@@ -13,9 +15,10 @@ _S = t.sessions_.c
 # written out, so that the planner sees that the indexes on open sessions fit
 IS_OPEN = _S.state.in_([sa.literal_column(f"'{state}'") for state in OPEN])
 
+# In the order of a Meter's fields, behind the wallet: an admission reads many of these.
 METER = (
-    _S.id,
     _S.wallet_id,
+    _S.id,
     _S.per_hour_micro,
     _S.fee_micro,
     _S.hold_micro,
@@ -24,18 +27,19 @@ METER = (
     _S.start_deadline_at,
     _S.billed_from_at,
     _S.billed_until_at,
-    _S.seen_at,
-    _S.started_at,
+    # a container that runs was sighted, also where only readiness is billed
+    sa.or_(_S.seen_at.is_not(None), _S.started_at.is_not(None)).label("sighted"),
     _S.billed,
     _S.limit_s,
 )
 _OPEN_OF = sa.select(*METER).where(_S.wallet_id.in_(sa.bindparam("ids", expanding=True)), IS_OPEN)
-# The same with the database's clock, which a wallet without open sessions must tell as well.
-_W = t.wallets_.c
-_OPEN_NOW = (
-    sa.select(_W.id.label("of_wallet"), sa.func.clock_timestamp().label("now"), *METER)
-    .select_from(t.wallets_.outerjoin(t.sessions_, sa.and_(_S.wallet_id == _W.id, IS_OPEN)))
-    .where(_W.id.in_(sa.bindparam("ids", expanding=True)))
+# The same with the database's clock; told also where no session is open.
+_ONE = sa.select(sa.literal_column("1").label("one")).subquery()
+_OPEN_NOW = sa.select(sa.func.clock_timestamp().label("now"), *METER).select_from(
+    _ONE.outerjoin(
+        t.sessions_,
+        sa.and_(_S.wallet_id.in_(sa.bindparam("ids", expanding=True)), IS_OPEN),
+    )
 )
 
 
@@ -51,11 +55,20 @@ def meter(row) -> Meter:
         start_deadline_at=row.start_deadline_at,
         billed_from_at=row.billed_from_at,
         billed_until_at=row.billed_until_at,
-        # a container that runs was sighted, also where only readiness is billed
         sighted=row.seen_at is not None or row.started_at is not None,
         billed=row.billed,
         limit_at=limit_at(row),
     )
+
+
+_BILLED_FROM = 7  # among a Meter's fields
+
+
+def _meter(numbers: list, limit_s: int | None) -> Meter:
+    begin = numbers[_BILLED_FROM]
+    if limit_s is None or begin is None:
+        return Meter(*numbers)
+    return Meter(*numbers, begin + timedelta(seconds=limit_s))
 
 
 def limit_at(row) -> datetime | None:
@@ -70,25 +83,56 @@ def open_meters(tx: Tx, wallet_ids: Iterable[int]) -> dict[int, list[Meter]]:
     ids = sorted(set(wallet_ids))
     found: dict[int, list[Meter]] = {i: [] for i in ids}
     if ids:
-        for row in tx.execute(_OPEN_OF, {"ids": ids}):
-            found[row.wallet_id].append(meter(row))
+        for wallet_id, *numbers, limit_s in tx.execute(_OPEN_OF, {"ids": ids}):
+            found[wallet_id].append(_meter(numbers, limit_s))
     return found
 
 
-def open_meters_now(
-    tx: Tx, wallet_ids: Iterable[int]
-) -> tuple[dict[int, list[Meter]], datetime]:
+def open_meters_now(tx: Tx, wallet_ids: Iterable[int]) -> tuple[dict[int, list[Meter]], datetime]:
     """The same and the instant, both read after the locks; one statement on PostgreSQL."""
     ids = sorted(set(wallet_ids))
     if not ids or not tx.asks_database_clock:
         found = open_meters(tx, ids)
         return found, tx.now()
     found, now = {i: [] for i in ids}, None
-    for row in tx.execute(_OPEN_NOW, {"ids": ids}):
-        now = now or row.now.astimezone(UTC)
-        if row.id is not None:
-            found[row.of_wallet].append(meter(row))
+    for at, wallet_id, *numbers, limit_s in tx.execute(_OPEN_NOW, {"ids": ids}):
+        now = now or at.astimezone(UTC)
+        if wallet_id is not None:
+            found[wallet_id].append(_meter(numbers, limit_s))
     return found, now or tx.now()
+
+
+def open_new(tx: Tx, admissions: list[dict], opened: list[dict], groups: list[dict]) -> None:
+    """Write decisions, and the sessions that they opened with their groups."""
+    if tx.postgres and len(admissions) == len(opened) == 1:
+        names = [g["group_name"] for g in groups]
+        values = {f"a_{k}": v for k, v in admissions[0].items()}
+        values |= {f"s_{k}": v for k, v in opened[0].items()}
+        statement = _open_one(tuple(admissions[0]), tuple(opened[0]))
+        tx.execute(statement, values | {"g_id": opened[0]["id"], "g_names": names})
+        return
+    for table, rows in ((t.admissions_, admissions), (t.sessions_, opened),
+                        (t.session_groups, groups)):  # fmt: skip
+        if rows:
+            # the driver's way for many costs more than it saves where there is one
+            tx.execute(table.insert(), rows if len(rows) > 1 else rows[0])
+
+
+@functools.cache
+def _open_one(of_admission: tuple[str, ...], of_session: tuple[str, ...]) -> sa.Insert:
+    """The three in one round trip; PostgreSQL only."""
+
+    def values(prefix, names):
+        return {name: sa.bindparam(f"{prefix}_{name}") for name in names}
+
+    decision = t.admissions_.insert().values(values("a", of_admission))
+    names = sa.bindparam("g_names", type_=postgresql.ARRAY(sa.String))
+    groups = t.session_groups.insert().from_select(
+        ["session_id", "group_name"],
+        sa.select(sa.bindparam("g_id", type_=sa.String), sa.func.unnest(names)),
+    )
+    session = t.sessions_.insert().values(values("s", of_session))
+    return session.add_cte(decision.cte("decision"), groups.cte("groups"))
 
 
 def lock(tx: Tx, session_id: str):

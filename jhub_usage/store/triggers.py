@@ -46,6 +46,12 @@ def create(conn: sa.Connection) -> None:
             conn.exec_driver_sql(ddl)
 
 
+def drop(conn: sa.Connection) -> None:
+    """Take away what is left when the ledger itself is gone."""
+    if conn.dialect.name != "sqlite":
+        conn.exec_driver_sql(f"DROP FUNCTION IF EXISTS {FUNCTION}()")
+
+
 def missing(conn: sa.Connection) -> list[str]:
     """Names of triggers that should be there, enabled, and are not."""
     if conn.dialect.name == "sqlite":

@@ -89,7 +89,5 @@ def open_to(
     tx: Tx, person_id: int | None, groups: Collection[str], by_rule: int | None
 ) -> dict[int, Wallet]:
     """Every wallet that this person may choose: member, group, own, or what the rules say."""
-    rows = tx.execute(
-        _OPEN_TO, {"person": person_id, "groups": list(groups), "by_rule": by_rule}
-    )
+    rows = tx.execute(_OPEN_TO, {"person": person_id, "groups": list(groups), "by_rule": by_rule})
     return {r.id: value(r) for r in rows}

@@ -552,3 +552,4 @@ def downgrade():
     op.drop_table("jhub_usage_gate")
     op.drop_table("jhub_usage_exemptions")
     op.drop_table("jhub_usage_client_keys")
+    triggers.drop(op.get_bind())

@@ -1,0 +1,262 @@
+"""Recompute every invariant and say what was compared. Reads only, in one transaction.
+
+Goes through sessions and entries in pages, so that a million of them need no more memory than one
+page. Gives a value; doors decide how to show it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from ..domain import limits, rates, rules
+from ..domain.errors import UsageError
+from ..domain.invariants import (
+    INFORMATIONAL,
+    INVARIANTS,
+    MAY_START,
+    Checked,
+    entry_faults,
+    other_side,
+    session_faults,
+    transfer_fault,
+)
+from ..domain.money import plain
+from ..store import catalog, migrate, triggers
+from ..store import tables as t
+from ..store.engine import Tx
+
+PAGE = 5000
+#: So many violations of a rule are named, the others counted.
+NAMED = 20
+
+_S, _E, _A, _W, _P = t.sessions_.c, t.entries.c, t.admissions_.c, t.wallets_.c, t.people.c
+
+
+class _Report:
+    """Collects what was compared and what was found, rule by rule."""
+
+    def __init__(self):
+        self.compared: Counter = Counter()
+        self.found: dict[str, list[str]] = defaultdict(list)
+        self.more: Counter = Counter()
+
+    def fault(self, name: str, text: str, times: int = 1) -> None:
+        if len(self.found[name]) < NAMED:
+            self.found[name].append(text)
+            times -= 1
+        self.more[name] += times
+
+    def results(self) -> list[Checked]:
+        found = []
+        for name, what in INVARIANTS.items():
+            told = {"notes" if name in INFORMATIONAL else "violations": tuple(self.found[name])}
+            found.append(Checked(name, what, self.compared[name], more=self.more[name], **told))
+        return found
+
+
+def check(tx: Tx, *, page: int = PAGE) -> list[Checked]:
+    """Every rule of ``domain.invariants``, each with its count. Open a read transaction for it."""
+    report = _Report()
+    _database(tx, report)
+    _references(tx, report)
+    _names(tx, report)
+    _catalog(tx, report)
+    _ledger(tx, report, page)
+    _refunds(tx, report, page)
+    _transfers(tx, report, page)
+    _sessions(tx, report, page)
+    _admissions(tx, report)
+    return report.results()
+
+
+def _database(tx: Tx, report: _Report) -> None:
+    have, head = migrate.current(tx.conn), migrate.head()
+    report.compared["schema"] = 1
+    try:
+        migrate.require_schema(tx.conn)
+    except UsageError:
+        report.fault("schema", f"the schema is at {have}, this release needs {head}")
+    wanted = triggers.POSTGRES if tx.postgres else triggers.SQLITE
+    report.compared["triggers"] = len(wanted)
+    for name in triggers.missing(tx.conn):
+        report.fault("triggers", f"the trigger {name} is missing or switched off")
+    gates = _count(tx, t.gate)
+    report.compared["gate"] = 1
+    if gates != 1:
+        report.fault("gate", f"there are {gates} rows")
+
+
+def _count(tx: Tx, table: sa.Table) -> int:
+    return tx.scalar(sa.select(sa.func.count()).select_from(table))
+
+
+def _references(tx: Tx, report: _Report) -> None:
+    """Foreign keys, asked again: SQLite checks them only where each writer switched that on."""
+    for table in t.metadata.sorted_tables:
+        keys = sorted(table.foreign_keys, key=lambda k: k.parent.name)
+        if keys:
+            report.compared["references"] += _count(tx, table)
+        for key in keys:
+            there = key.column.table.alias()
+            lost = sa.select(key.parent).where(
+                key.parent.is_not(None),
+                ~sa.exists().where(there.c[key.column.name] == key.parent),
+            )
+            for (value,) in tx.execute(lost.limit(NAMED + 1)):
+                report.fault(
+                    "references",
+                    f"{table.name}.{key.parent.name} names {value}, "
+                    f"which is not in {key.column.table.name}",
+                )
+
+
+def _names(tx: Tx, report: _Report) -> None:
+    report.compared["people.names"] = _count(tx, t.people)
+    twice = (
+        sa.select(_P.hub_id, _P.name, sa.func.count())
+        .where(_P.current)
+        .group_by(_P.hub_id, _P.name)
+        .having(sa.func.count() > 1)
+    )
+    for hub_id, name, number in tx.execute(twice):
+        report.fault("people.names", f"{number} people of hub {hub_id} are called {name!r}")
+
+
+def _catalog(tx: Tx, report: _Report) -> None:
+    held = catalog.load(tx, "", 0)
+    for kind, items, require in (
+        ("rate", held.rates, rates.require_rate),
+        ("rule", held.rules, rules.require_rule),
+        ("limit", held.limits, limits.require_limit),
+    ):
+        report.compared["catalog"] += len(items)
+        for item in items:
+            try:
+                require(item)
+            except UsageError as error:
+                report.fault("catalog", f"{kind} {item.id}: {error.message}")
+
+
+def _pages(tx: Tx, query: sa.Select, key, page: int) -> Iterator[list]:
+    """The rows of a query in the order of ``key``, a page at a time."""
+    last = None
+    while True:
+        part = query if last is None else query.where(key > last)
+        rows = list(tx.execute(part.order_by(key).limit(page)))
+        if rows:
+            yield rows
+            last = rows[-1][0]
+        if len(rows) < page:
+            return
+
+
+_ENTRY = sa.select(
+    _E.id, _E.wallet_id, _E.kind, _E.amount_micro, _E.key, _E.effective_at, _E.posted_at,
+    _E.period, _E.session_id, _E.slice_start, _E.corrects_id, _E.counter_wallet_id,
+)  # fmt: skip
+
+
+def _ledger(tx: Tx, report: _Report, page: int) -> None:
+    sums: Counter = Counter()
+    for rows in _pages(tx, _ENTRY, _E.id, page):
+        for name in ("entries.amounts", "entries.keys", "entries.period"):
+            report.compared[name] += len(rows)
+        for e in rows:
+            for name, text in entry_faults(e):
+                report.fault(name, f"entry {e.id}: {text}")
+            if isinstance(e.amount_micro, int):
+                sums[e.wallet_id] += e.amount_micro
+    twice = sa.select(_E.key).group_by(_E.key).having(sa.func.count() > 1).limit(NAMED + 1)
+    for (key,) in tx.execute(twice):
+        report.fault("entries.keys", f"several entries have the key {key[:80]!r}")
+    for rows in _pages(tx, sa.select(_W.id, _W.name, _W.balance_micro), _W.id, page):
+        report.compared["wallets.balance"] += len(rows)
+        for w in rows:
+            if w.balance_micro != sums[w.id] or not isinstance(w.balance_micro, int):
+                report.fault(
+                    "wallets.balance",
+                    f"wallet {w.name!r}: balance {_show(w.balance_micro)}, "
+                    f"entries sum to {plain(sums[w.id])}",
+                )
+
+
+def _show(amount) -> str:
+    return plain(amount) if isinstance(amount, int) else repr(amount)
+
+
+def _refunds(tx: Tx, report: _Report, page: int) -> None:
+    other = t.entries.alias("other")
+    query = (
+        sa.select(
+            _E.id, _E.kind, _E.amount_micro, sa.func.sum(other.c.amount_micro).label("back"),
+            sa.func.min(other.c.wallet_id).label("low"),
+            sa.func.max(other.c.wallet_id).label("high"), _E.wallet_id,
+        )
+        .join(other, other.c.corrects_id == _E.id)
+        .group_by(_E.id, _E.kind, _E.amount_micro, _E.wallet_id)
+    )  # fmt: skip
+    for rows in _pages(tx, query, _E.id, page):
+        report.compared["entries.refunds"] += len(rows)
+        for e in rows:
+            if e.kind == "charge" and int(e.back) > -e.amount_micro:
+                report.fault(
+                    "entries.refunds",
+                    f"entry {e.id}: {plain(int(e.back))} given back "
+                    f"of a charge of {plain(-e.amount_micro)}",
+                )
+            if (e.low, e.high) != (e.wallet_id, e.wallet_id):
+                report.fault("entries.refunds", f"entry {e.id}: corrected in another wallet")
+
+
+def _transfers(tx: Tx, report: _Report, page: int) -> None:
+    page = min(page, 1000)
+    for rows in _pages(tx, _ENTRY.where(_E.kind == "transfer"), _E.id, page):
+        report.compared["entries.transfers"] += len(rows)
+        keys = [other_side(e.key) for e in rows]
+        others = {o.key: o for o in tx.execute(_ENTRY.where(_E.key.in_(keys)))}
+        for e, key in zip(rows, keys, strict=True):
+            text = transfer_fault(e, others.get(key))
+            if text:
+                report.fault("entries.transfers", f"entry {e.id}: {text}")
+
+
+_SESSION_RULES = tuple(
+    name for name in INVARIANTS if name.startswith("sessions.") and name not in INFORMATIONAL
+)
+
+
+def _sessions(tx: Tx, report: _Report, page: int) -> None:
+    now = tx.now()
+    mine = sa.select(
+        _E.id, _E.session_id, _E.wallet_id, _E.kind, _E.amount_micro, _E.slice_start, _E.slice_end
+    )
+    decided = sa.select(_A.session_id, _A.decision, _A.voided_at)
+    for rows in _pages(tx, sa.select(t.sessions_), _S.id, page):
+        first, last = rows[0].id, rows[-1].id
+        entries: dict[str, list] = defaultdict(list)
+        for e in tx.execute(mine.where(_E.session_id.between(first, last))):
+            entries[e.session_id].append(e)
+        admissions = {
+            a.session_id: a for a in tx.execute(decided.where(_A.session_id.between(first, last)))
+        }
+        for name in _SESSION_RULES:
+            report.compared[name] += len(rows)
+        for s in rows:
+            for name, text in session_faults(s, entries.get(s.id, ()), admissions.get(s.id)):
+                report.fault(name, f"session {s.id}: {text}")
+            if s.state == "admitted":
+                report.compared["sessions.lapsed"] += 1
+                if s.seen_at is None and s.start_deadline_at <= now:
+                    report.fault("sessions.lapsed", f"session {s.id}")
+
+
+def _admissions(tx: Tx, report: _Report) -> None:
+    name = "admissions.session"
+    let_in = sa.and_(_A.decision.in_(MAY_START), _A.voided_at.is_(None))
+    report.compared[name] = tx.scalar(
+        sa.select(sa.func.count()).select_from(t.admissions_).where(let_in)
+    )
+    lost = sa.select(_A.session_id).where(let_in, ~sa.exists().where(_S.id == _A.session_id))
+    for (session_id,) in tx.execute(lost.limit(NAMED + 1)):
+        report.fault(name, f"session {session_id}: admitted, but there is no such session")

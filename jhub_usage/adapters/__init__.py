@@ -1,0 +1,1 @@
+"""The outside world as plain values; none of this sees the store."""

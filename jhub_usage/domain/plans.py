@@ -1,0 +1,487 @@
+"""The difference between what files declare and what there is, as a plan that people can read.
+
+Pure: what there is arrives as a value, and the plan is a value that one transaction carries out.
+Wallets, people and rates are only added and changed; rules, limits and exemptions are whole lists.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from difflib import SequenceMatcher
+
+from .declared import (
+    KEEP,
+    Declared,
+    LimitDecl,
+    Problem,
+    Problems,
+    RateDecl,
+    RuleDecl,
+    limit_amount_text,
+)
+from .instants import iso
+from .limits import UNIT, Limit
+from .money import plain
+from .rates import Rate
+
+ADD, CHANGE, REMOVE, SAME = "+", "~", "-", "="
+
+
+@dataclass(frozen=True)
+class HeldWallet:
+    """A wallet as it is, people and groups by name."""
+
+    id: int
+    name: str
+    title: str = ""
+    overdraft_micro: int | None = 0
+    mode: str | None = None
+    closed: bool = False
+    owner: str = ""
+    #: What ``apply`` granted it at its start, None for never.
+    starting_credit_micro: int | None = None
+    people: Mapping[str, str] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+    #: Its owner is gone or of another hub, so no file can name them.
+    elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class HeldLimit:
+    id: int
+    limit: Limit
+    wallet: str = ""
+
+    @property
+    def key(self) -> tuple:
+        return LimitDecl(self.limit, self.wallet).key
+
+
+@dataclass(frozen=True)
+class Held:
+    """Everything that files can declare, as it is at ``at``."""
+
+    at: datetime
+    mode: str
+    wallets: Mapping[str, HeldWallet] = field(default_factory=dict)
+    people: Mapping[str, int] = field(default_factory=dict)
+    rates: tuple[Rate, ...] = ()
+    rules: tuple[RuleDecl, ...] = ()
+    limits: tuple[HeldLimit, ...] = ()
+    exempt: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the plan: ``+`` added, ``~`` changed, ``-`` removed, ``=`` left on purpose."""
+
+    sign: str
+    kind: str
+    name: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.kind} {self.name}".rstrip() + (
+            f": {self.text}" if self.text else ""
+        )
+
+
+@dataclass(frozen=True)
+class NewWallet:
+    name: str
+    title: str
+    overdraft_micro: int | None
+    mode: str | None
+    closed: bool
+    owner: str
+
+
+@dataclass
+class Plan:
+    """What is to be done. Empty lists: nothing."""
+
+    lines: list[Line] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)
+    new_wallets: list[NewWallet] = field(default_factory=list)
+    #: (id, what changes)
+    changed_wallets: list[tuple[int, dict]] = field(default_factory=list)
+    #: (wallet, amount)
+    grants: list[tuple[str, int]] = field(default_factory=list)
+    #: (wallet, person, role or None to remove, role before or None)
+    members: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
+    #: (wallet, group, whether it may spend)
+    groups: list[tuple[str, str, bool]] = field(default_factory=list)
+    rates: list[RateDecl] = field(default_factory=list)
+    #: The whole new list, None when it stays.
+    rules: tuple[RuleDecl, ...] | None = None
+    limits: list[LimitDecl] = field(default_factory=list)
+    limits_gone: list[int] = field(default_factory=list)
+    #: (kind, name, whether it is exempt)
+    exempt: list[tuple[str, str, bool]] = field(default_factory=list)
+    mode: str | None = None
+
+    @property
+    def changes(self) -> list[Line]:
+        """Lines that stand for something that is done."""
+        return [line for line in self.lines if line.sign != SAME]
+
+    def summary(self) -> str:
+        signs = [line.sign for line in self.lines]
+        if not self.changes:
+            return "Nothing to change."
+        return (
+            f"{signs.count(ADD)} to add, {signs.count(CHANGE)} to change, "
+            f"{signs.count(REMOVE)} to remove."
+        )
+
+
+def plan(declared: Declared, held: Held) -> Plan:
+    """What must be done so that what is declared is so; raises Problems with all that can not."""
+    return _Planner(declared, held).plan()
+
+
+class _Planner:
+    def __init__(self, declared: Declared, held: Held):
+        self.declared, self.held = declared, held
+        self.made = Plan()
+        self.problems: list[Problem] = []
+        self._expected: set[str] = set()
+
+    def plan(self) -> Plan:
+        if self.declared.mode is not None and self.declared.mode != self.held.mode:
+            self.made.mode = self.declared.mode
+            self.line(CHANGE, "mode", "", f"{self.held.mode} -> {self.declared.mode}")
+        for name in sorted(self.declared.wallets):
+            self._wallet(name)
+        self._people()
+        self._rates()
+        self._rules()
+        self._limits()
+        self._exemptions()
+        if self.problems:
+            raise Problems(self.problems)
+        return self.made
+
+    def line(self, sign: str, kind: str, name: str, text: str = "") -> None:
+        self.made.lines.append(Line(sign, kind, name, text))
+
+    def expect(self, person: str) -> None:
+        """Somebody of that name will be known, whether or not the Hub has shown them yet."""
+        if person not in self.held.people and person not in self._expected:
+            self._expected.add(person)
+            self.made.people.append(person)
+            self.line(ADD, "person", person, "not seen by the hub yet")
+
+    def known_wallet(self, name: str, at: str) -> bool:
+        if name in self.held.wallets or name in self.declared.wallets:
+            return True
+        text = f"There is no wallet {name[:80]!r}, and none of the files makes it."
+        self.problems.append(Problem(at, "", text))
+        return False
+
+    # -- wallets -----------------------------------------------------------------------------------
+
+    def _wallet(self, name: str) -> None:
+        want, have = self.declared.wallets[name], self.held.wallets.get(name)
+        if have is None:
+            self._new_wallet(want)
+        else:
+            self._changed_wallet(want, have)
+        if have is not None and want.owner and want.owner != have.owner:
+            text = f"The wallet {name!r} belongs to {have.owner or 'nobody'}; that can not change."
+            self.problems.append(Problem(want.at, "", text))
+        credit = want.starting_credit_micro
+        given = have.starting_credit_micro if have else None
+        if credit and given is None:
+            self.made.grants.append((name, credit))
+            self.line(ADD, "credit", name, f"{plain(credit)} once, to start with")
+        elif credit is not None and given not in (None, credit):
+            text = f"was given {plain(given)} to start with; more goes by `wallet grant`"
+            self.line(SAME, "credit", name, text)
+        self._members(name, have, want)
+
+    def _new_wallet(self, want) -> None:
+        made = NewWallet(
+            want.name,
+            "" if want.title is KEEP else want.title,
+            0 if want.overdraft_micro is KEEP else want.overdraft_micro,
+            None if want.mode is KEEP else want.mode,
+            want.closed is True,
+            want.owner,
+        )
+        if want.owner:
+            self.expect(want.owner)
+            for other in (*self.held.wallets.values(), *self.made.new_wallets):
+                if other.owner == want.owner:
+                    text = f"{want.owner!r} already owns the wallet {other.name!r}."
+                    self.problems.append(Problem(want.at, "", text))
+        self.made.new_wallets.append(made)
+        facts = [f"overdraft {_money(made.overdraft_micro)}"]
+        facts += [f"title {made.title!r}"] if made.title else []
+        facts += [f"mode {made.mode}"] if made.mode else []
+        facts += ["closed"] if made.closed else []
+        facts += [f"of {made.owner}"] if made.owner else []
+        self.line(ADD, "wallet", want.name, ", ".join(facts))
+
+    def _changed_wallet(self, want, have: HeldWallet) -> None:
+        changes, words = {}, []
+        for key, label, show in (
+            ("title", "title", repr),
+            ("overdraft_micro", "overdraft", _money),
+            ("mode", "mode", lambda m: m or "default"),
+            ("closed", "closed", lambda c: "yes" if c else "no"),
+        ):
+            new, old = getattr(want, key), getattr(have, key)
+            if new is not KEEP and new != old:
+                changes[key] = new
+                words.append(f"{label} {show(old)} -> {show(new)}")
+        if changes:
+            self.made.changed_wallets.append((have.id, changes))
+            self.line(CHANGE, "wallet", want.name, ", ".join(words))
+
+    def _members(self, name: str, have: HeldWallet | None, want) -> None:
+        roles = dict(have.people) if have else {}
+        if want.people is not None:
+            named = {m.person for m in self.declared.people if m.wallet == name}
+            for person in sorted(set(roles) - set(want.people) - named):
+                self.made.members.append((name, person, None, roles[person]))
+                self.line(REMOVE, "member", f"{name}: {person}", f"was {roles[person]}")
+            for person, role in want.people.items():
+                self._member(name, person, role, roles.get(person))
+        groups = have.groups if have else frozenset()
+        wanted = dict.fromkeys((*(want.groups or ()), *want.more_groups))
+        if want.groups is not None:
+            for group in sorted(groups - set(wanted)):
+                self.made.groups.append((name, group, False))
+                self.line(REMOVE, "group", f"{name}: {group}")
+        for group in wanted:
+            if group not in groups:
+                self.made.groups.append((name, group, True))
+                self.line(ADD, "group", f"{name}: {group}")
+
+    def _member(self, wallet: str, person: str, role: str, before: str | None) -> None:
+        if before == role:
+            return
+        self.expect(person)
+        self.made.members.append((wallet, person, role, before))
+        text = role if before is None else f"{before} -> {role}"
+        self.line(ADD if before is None else CHANGE, "member", f"{wallet}: {person}", text)
+
+    def _people(self) -> None:
+        for member in self.declared.people:
+            if not member.wallet:
+                self.expect(member.person)
+                continue
+            if not self.known_wallet(member.wallet, member.at):
+                continue
+            own = self.declared.wallets.get(member.wallet)
+            listed = (own.people or {}).get(member.person) if own else None
+            if listed is not None:
+                if listed != member.role:
+                    text = (
+                        f"{member.person!r} is {member.role} of {member.wallet!r} here "
+                        f"and {listed} in the wallet's own list."
+                    )
+                    self.problems.append(Problem(member.at, "", text))
+                continue
+            held = self.held.wallets.get(member.wallet)
+            before = held.people.get(member.person) if held else None
+            self._member(member.wallet, member.person, member.role, before)
+
+    # -- the catalog -------------------------------------------------------------------------------
+
+    def _rates(self) -> None:
+        held = {(r.key, r.starts_at): r for r in self.held.rates}
+        for want in self.declared.rates:
+            if want.starts_at is None:
+                newest = [r for r in self.held.rates
+                          if r.key == want.key and r.starts_at <= self.held.at]  # fmt: skip
+                now = max(newest, key=lambda r: r.starts_at, default=None)
+                price = now.price_micro if now else None
+                if price == want.price_micro:
+                    continue
+                text = f"{_price(price)} -> {_price(want.price_micro)} from now"
+                self.line(CHANGE if price is not None else ADD, "rate", _rate_name(want), text)
+            else:
+                there = held.get((want.key, want.starts_at))
+                if there is not None:
+                    if there.price_micro != want.price_micro:
+                        text = (
+                            f"The rate {_rate_name(want)} from {iso(want.starts_at)} is "
+                            f"{_price(there.price_micro)}. Rates are never edited: "
+                            "add one that starts later."
+                        )
+                        self.problems.append(Problem(want.at, "", text))
+                    continue
+                text = f"{_price(want.price_micro)} from {iso(want.starts_at)}"
+                self.line(ADD, "rate", _rate_name(want), text)
+            self.made.rates.append(want)
+
+    def _rules(self) -> None:
+        """The declared list, or the one that is there, with the rules of templates put in."""
+        rules = list(self.held.rules if self.declared.rules is None else self.declared.rules)
+        before = self.held.rules
+        for rule in rules:
+            if rule.wallet:
+                self.known_wallet(rule.wallet, rule.at)
+        new = [r for r in self.declared.group_rules if r not in rules]
+        if self.declared.rules is not None:
+            # a list that leaves them open gets them in the order that they have now
+            place = {rule: n for n, rule in enumerate(before)}
+            new.sort(key=lambda r: place.get(r, len(before)))
+        end = next(
+            (n for n, r in enumerate(rules) if not (r.person or r.group or r.profile)), len(rules)
+        )
+        rules[end:end] = new
+        if tuple(rules) == before:
+            return
+        self.made.rules = tuple(rules)
+        old, now = [rule_text(r) for r in before], [rule_text(r) for r in rules]
+        for tag, i, j, k, m in SequenceMatcher(None, old, now, autojunk=False).get_opcodes():
+            if tag == "equal":
+                continue
+            for n in range(i, j):
+                self.line(REMOVE, "rule", str(n + 1), old[n])
+            for n in range(k, m):
+                self.line(ADD, "rule", str(n + 1), now[n])
+
+    def _limits(self) -> None:
+        if self.declared.limits is None:
+            return
+        held = {x.key: x for x in self.held.limits}
+        for want in self.declared.limits:
+            if want.wallet and not self.known_wallet(want.wallet, want.at):
+                continue
+            there = held.pop(want.key, None)
+            text = _limit_amount(want.limit)
+            if there is None:
+                self.line(ADD, "limit", limit_name(want), text)
+            elif there.limit.amount != want.limit.amount:
+                text = f"{_limit_amount(there.limit)} -> {text}"
+                self.line(CHANGE, "limit", limit_name(want), text)
+            else:
+                continue
+            self.made.limits.append(want)
+        for gone in held.values():
+            self.made.limits_gone.append(gone.id)
+            self.line(REMOVE, "limit", limit_name(gone), _limit_amount(gone.limit))
+
+    def _exemptions(self) -> None:
+        if self.declared.exemptions is None:
+            return
+        want = set(self.declared.exemptions)
+        for kind, name in sorted(want ^ self.held.exempt):
+            exempt = (kind, name) in want
+            self.made.exempt.append((kind, name, exempt))
+            self.line(ADD if exempt else REMOVE, "exemption", f"{kind} {name}")
+
+
+def _money(micro: int | None) -> str:
+    return "unlimited" if micro is None else plain(micro)
+
+
+def _price(micro: int | None) -> str:
+    return "none" if micro is None else plain(micro)
+
+
+def _rate_name(rate: RateDecl | Rate) -> str:
+    facts = [f"model {rate.model}"] if rate.model else []
+    facts += [f"profile {rate.profile}"] if rate.profile else []
+    return rate.resource + (f" ({', '.join(facts)})" if facts else "")
+
+
+def rule_text(rule: RuleDecl) -> str:
+    """For people: who, and which wallet pays."""
+    named = (("person", rule.person), ("group", rule.group), ("profile", rule.profile))
+    who = [f"{kind} {name}" for kind, name in named if name]
+    text = (" and ".join(who) or "everybody") + " -> "
+    if rule.wallet:
+        return text + rule.wallet
+    text += "their own wallet"
+    if rule.starting_grant_micro:
+        text += f", starting with {plain(rule.starting_grant_micro)}"
+    return text + f", overdraft {_money(rule.overdraft_micro)}"
+
+
+def limit_name(held: LimitDecl | HeldLimit) -> str:
+    whom = held.limit.subject_text()
+    return whom.replace("the wallet", f"the wallet {held.wallet}") if held.wallet else whom
+
+
+def _limit_amount(limit: Limit) -> str:
+    return f"{limit_amount_text(limit.resource, limit.amount)} {UNIT[limit.resource]}"
+
+
+def document(held: Held) -> dict:
+    """What there is, in the form that files have: applying it to an empty database makes the same.
+
+    Left out: people without a role, wallets of people who are gone, balances, and all that is in
+    the ledger but starting credit.
+    """
+    wallets, left_out = [], {w.name for w in held.wallets.values() if w.elsewhere}
+    for name in sorted(set(held.wallets) - left_out):
+        w = held.wallets[name]
+        item: dict = {"name": w.name}
+        if w.owner:
+            item["owner"] = w.owner
+        if w.title:
+            item["title"] = w.title
+        item["overdraft"] = _number(_money(w.overdraft_micro))
+        if w.mode:
+            item["mode"] = w.mode
+        if w.closed:
+            item["closed"] = "true"
+        if w.starting_credit_micro is not None:
+            item["starting_credit"] = _number(plain(w.starting_credit_micro))
+        if w.people:
+            item["people"] = dict(sorted(w.people.items()))
+        if w.groups:
+            item["groups"] = sorted(w.groups)
+        wallets.append(item)
+    rates = [
+        {
+            "resource": r.resource,
+            **_given(model=r.model, profile=r.profile),
+            "price": _number(_price(r.price_micro)),
+            "starts_at": iso(r.starts_at),
+        }
+        for r in sorted(held.rates, key=lambda r: (r.key, r.starts_at))
+    ]
+    limits = [
+        {
+            "resource": x.limit.resource,
+            **_given(group=x.limit.group, person=x.limit.person, wallet=x.wallet,
+                     profile=x.limit.profile),
+            **({"each": "true"} if x.limit.each else {}),
+            "amount": _number(limit_amount_text(x.limit.resource, x.limit.amount)),
+        }
+        for x in sorted(held.limits, key=lambda x: x.key)
+        if x.wallet not in left_out
+    ]  # fmt: skip
+    return {
+        "mode": held.mode,
+        "wallets": wallets,
+        "rates": rates,
+        "rules": [_rule_item(r) for r in held.rules if r.wallet not in left_out],
+        "limits": limits,
+        "exemptions": [{kind: name} for kind, name in sorted(held.exempt)],
+    }
+
+
+def _rule_item(rule: RuleDecl) -> dict:
+    item = _given(person=rule.person, group=rule.group, profile=rule.profile)
+    if rule.wallet:
+        return item | {"wallet": rule.wallet}
+    item |= {"target": "personal", "overdraft": _number(_money(rule.overdraft_micro))}
+    if rule.starting_grant_micro:
+        item["starting_grant"] = _number(plain(rule.starting_grant_micro))
+    return item
+
+
+def _given(**names: str) -> dict:
+    return {key: name for key, name in names.items() if name}
+
+
+def _number(text: str) -> int | str:
+    """Whole numbers without quotes, decimals as text: no reader shall make a float of them."""
+    return int(text) if text.lstrip("-").isdecimal() else text

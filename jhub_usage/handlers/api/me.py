@@ -1,0 +1,33 @@
+"""What a person sees of themselves."""
+
+from ...actions import ownership, views
+from .. import present
+from .sessions import shown
+
+RECENT = 10
+
+
+async def show(call) -> dict:
+    return await call.look(mine, call.caller, call.settings.hub_id, call.ctx.cache)
+
+
+def mine(tx, caller, hub_id: str, cache) -> dict:
+    """Own wallets, running servers, the latest that ended, and what was not simply admitted."""
+    person_id = ownership.person_id(tx, hub_id, caller.person)
+    wallets = views.my_wallets(tx, person_id, caller.groups, caller.name, cache)
+    running, recent, refused = [], [], []
+    if person_id is not None:
+        running = views.session_views(tx, person_id=person_id, open_only=True)
+        recent = views.session_views(tx, person_id=person_id, state="ended", limit=RECENT)
+        refused = views.decisions(
+            tx, person_id=person_id, kinds=("refused", "observed", "failed_open"), limit=5
+        )
+    return {
+        "name": caller.name,
+        "mode": cache.get(tx).mode,
+        "at": tx.now(),
+        "wallets": [present.wallet(w) for w in wallets if not w.closed],
+        "running": shown(tx, running),
+        "recent": shown(tx, recent),
+        "refused": [present.decision(d) for d in refused],
+    }

@@ -1,0 +1,46 @@
+"""Quotes: what a shape would cost now, who would pay, and whether it would be admitted."""
+
+import uuid
+
+from ...actions import admissions
+from ...domain.admission import Ask, PersonKey
+from ...domain.errors import NotAllowed
+from ...domain.shapes import Shape
+
+
+async def create(call) -> dict:
+    """For oneself; for somebody else with the right to read."""
+    body = call.body
+    person, groups = call.caller.person, call.caller.groups
+    name = body.get("person", call.caller.name)
+    if person is None or name != call.caller.name:
+        if not call.caller.may("read", "admin"):
+            raise NotAllowed("A quote for somebody else needs read.")
+        found = await call.service.identities.get(name)
+        person, groups = (found.person, found.groups) if found else (PersonKey(name), ())
+    ask = Ask(
+        session_id=str(uuid.uuid4()),
+        hub_id=call.settings.hub_id,
+        person=person,
+        server_name="",
+        profile=body.get("profile", ""),
+        shape=Shape.from_json(body["shape"]),
+        groups=groups,
+        wallet_name=body.get("wallet", ""),
+    )
+    decision = await call.look(
+        admissions.advise, ask, policy=call.ctx.policy, cache=call.ctx.cache
+    )
+    quote = decision.quote.to_json()
+    return {
+        "decision": decision.decision,
+        "reason": decision.reason.code,
+        "text": decision.reason.text,
+        "wallet": decision.wallet_name or None,
+        "mode": decision.mode,
+        "available_micro": decision.available_micro,
+        "hold_micro": decision.hold_micro,
+        "per_hour_micro": quote["per_hour_micro"],
+        "start_fee_micro": quote["start_fee_micro"],
+        "lines": quote["lines"],
+    }

@@ -1,0 +1,149 @@
+"""Periodic work as a table: name, how often, what. A loop never ends by an error.
+
+Each pass looks, decides and writes by itself, so a pass that fails is simply tried again, later
+each time. What happened is shown on the configuration page and by the API.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .adapters.hub import HubRefused, HubUnavailable
+from .domain.errors import UsageError
+from .looks import compare, stops
+from .looks.sync import Sync
+from .spawning.spool import replay
+
+log = logging.getLogger("jhub_usage.loops")
+
+#: Longest pause after failures, in seconds. Short: what waits here is somebody's server or money.
+LONGEST_S = 60.0
+#: A loop that failed so often in a row is told as a warning.
+WARN_AFTER = 3
+
+
+@dataclass
+class Loop:
+    """One line of the table and how it goes."""
+
+    name: str
+    interval_s: float
+    run: Callable
+    last_begun_at: datetime | None = None
+    last_ok_at: datetime | None = None
+    last_error: str = ""
+    failures: int = 0
+    notes: dict | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """Until the next pass: longer after each failure."""
+        longest = max(LONGEST_S, self.interval_s)
+        return min(self.interval_s * 2**self.failures, longest)
+
+
+async def replay_spool(service) -> dict:
+    """What was spooled on this machine while the database was away."""
+    done = await service.ctx.run(replay, service.ctx, timeout_s=120)
+    return {"replayed": done}
+
+
+def table(settings) -> tuple[Loop, ...]:
+    """All periodic work."""
+    return (
+        Loop("compare", 60.0, compare.run),
+        Loop("spool", 10.0, replay_spool),
+        Loop("sync", settings.sync_interval_s, Sync().run),
+        Loop("stops", settings.stop_interval_s, stops.run),
+    )
+
+
+class LoopRunner:
+    """Runs the table for one service."""
+
+    def __init__(self, service):
+        self._service = service
+        self._loops = table(service.settings)
+        self._tasks: list[asyncio.Task] = []
+        #: What the last comparison with the Hub saw, and what is not as it should be.
+        self.compared: dict = {}
+        self.found: list[dict] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._forever(loop)) for loop in self._loops]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _forever(self, loop: Loop) -> None:
+        while True:
+            await self.one_pass(loop)
+            await asyncio.sleep(loop.pause_s)
+
+    async def one_pass(self, loop: Loop) -> None:
+        """One pass of one loop; errors are kept and told, never raised."""
+        loop.last_begun_at = datetime.now(UTC)
+        try:
+            loop.notes = await loop.run(self._service)
+        except Exception as error:
+            loop.failures += 1
+            known = isinstance(error, UsageError | HubUnavailable | HubRefused)
+            loop.last_error = str(error) or type(error).__name__
+            log.warning(
+                {"message": "periodic work failed", "loop": loop.name, "failures": loop.failures,
+                 "error": loop.last_error},
+                exc_info=None if known else error,
+            )  # fmt: skip
+        else:
+            loop.failures = 0
+            loop.last_ok_at = datetime.now(UTC)
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    @property
+    def warnings(self) -> list[dict]:
+        failing = [
+            {
+                "code": "loop",
+                "text": f"The periodic work “{loop.name}” fails again and again: {loop.last_error}",
+            }
+            for loop in self._loops
+            if loop.failures >= WARN_AFTER
+        ]
+        return self.found + failing
+
+    def states(self) -> list[dict]:
+        return [
+            {
+                "name": loop.name,
+                "interval_s": loop.interval_s,
+                "last_begun_at": loop.last_begun_at,
+                "last_ok_at": loop.last_ok_at,
+                "last_error": loop.last_error,
+                "failures": loop.failures,
+                "notes": loop.notes or {},
+            }
+            for loop in self._loops
+        ]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """For the configuration page: what the Hub runs, in words."""
+        hub = self.compared.get("hub") or {}
+        hooks = self.compared.get("hooks") or {}
+        service = self._service
+        return [
+            ("JupyterHub", hub.get("version") or "not asked yet"),
+            ("Spawner", hub.get("spawner_class") or "not asked yet"),
+            ("Accounting hooks in the spawner",
+             "yes" if service.hub_facts.get("hooks_in_use") else "not known"),
+            ("Authenticator", hub.get("authenticator_class") or "not asked yet"),
+            ("jhub-usage in the Hub", hooks.get("release") or "not heard of yet"),
+            ("Settings of the Hub", hooks.get("settings_hash") or "not heard of yet"),
+            ("Settings of this service", service.settings.hash),
+            ("Name of this hub", service.settings.hub_id),
+            ("Database", "ready" if service.ready else service.problem),
+        ]  # fmt: skip

@@ -1,0 +1,244 @@
+"""Every invariant holds over a ledger made by real use, and each is seen to break."""
+
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from jhub_usage.actions.check import check
+from jhub_usage.domain.invariants import INVARIANTS, failed
+from jhub_usage.store import triggers
+
+from .story import healthy, session_id
+
+ONE, TWO, THREE, FOUR, FIVE, SIX, EIGHT = (f"'{session_id(n)}'" for n in (1, 2, 3, 4, 5, 6, 8))
+S, E, A, W = (f"jhub_usage_{x}" for x in ("sessions", "entries", "admissions", "wallets"))
+FIRST = f"(SELECT min(id) FROM {E} WHERE session_id = {ONE} AND kind = 'charge')"
+LAST = f"(SELECT max(id) FROM {E} WHERE session_id = {ONE} AND kind = 'charge')"
+GRANT = f"(SELECT min(id) FROM {E} WHERE kind = 'grant')"
+IN = f"(SELECT min(id) FROM {E} WHERE key LIKE 'transfer-in:%')"
+NO_KEY = {
+    "sqlite": f"CREATE TABLE copy AS SELECT * FROM {E}; DROP TABLE {E}; "
+    f"ALTER TABLE copy RENAME TO {E}",
+    "postgresql": f"ALTER TABLE {E} DROP CONSTRAINT uq_{E}_key",
+}
+
+#: (what is done behind our back, the invariants that must then be broken, exactly these)
+BREAKS = {
+    "balance": (f"UPDATE {W} SET balance_micro = balance_micro + 1 WHERE name = 'lab'",
+                {"wallets.balance"}),
+    "entry removed": (f"DELETE FROM {E} WHERE id = {GRANT}", {"wallets.balance"}),
+    "amount of a grant": (f"UPDATE {E} SET amount_micro = amount_micro + 1 WHERE id = {GRANT}",
+                          {"wallets.balance"}),
+    "negative grant": (f"UPDATE {E} SET amount_micro = -amount_micro WHERE id = {GRANT}",
+                       {"wallets.balance", "entries.amounts"}),
+    "absurd amount": (f"UPDATE {E} SET amount_micro = 4000000000000000 WHERE id = {GRANT}",
+                      {"wallets.balance", "entries.amounts"}),
+    "charged": (f"UPDATE {S} SET charged_micro = charged_micro - 1 WHERE id = {ONE}",
+                {"sessions.charged"}),
+    "charge lost": (f"UPDATE {E} SET session_id = NULL, kind = 'correction', "
+                    f"key = 'correction:x', corrects_id = {GRANT} WHERE id = {LAST}; "
+                    f"UPDATE {E} SET corrects_id = {GRANT} WHERE corrects_id = {LAST}",
+                    {"sessions.charged", "sessions.slices", "sessions.total"}),
+    "slice of another length": (f"UPDATE {E} SET slice_end = slice_end - 60 * {{second}} "
+                                f"WHERE id = {FIRST}", {"sessions.slices"}),
+    "slices overlap": (f"UPDATE {E} SET slice_end = slice_end + 60 * {{second}} "
+                       f"WHERE id = {FIRST}", {"sessions.slices"}),
+    "slice key": (f"UPDATE {E} SET key = 'charge:elsewhere:1' WHERE id = {FIRST}",
+                  {"entries.keys"}),
+    "charge of another wallet": (f"UPDATE {E} SET wallet_id = (SELECT id FROM {W} WHERE "
+                                 f"name = 'poor') WHERE id = {FIRST}",
+                                 {"sessions.slices", "wallets.balance", "entries.refunds"}),
+    "settled too far": (f"UPDATE {S} SET settled_until = settled_until + 60 * {{second}} "
+                        f"WHERE id = {EIGHT}", {"sessions.slices"}),
+    "ended and not settled": (f"UPDATE {S} SET billed_until_at = billed_until_at + 60 * {{second}} "
+                              f"WHERE id = {ONE}", {"sessions.total"}),
+    "price changed": (f"UPDATE {S} SET per_hour_micro = per_hour_micro + 1000 WHERE id = {TWO}",
+                      {"sessions.quote", "sessions.slices", "sessions.total"}),
+    "fee changed": (f"UPDATE {S} SET fee_micro = fee_micro + 1 WHERE id = {TWO}",
+                    {"sessions.quote", "sessions.slices", "sessions.total"}),
+    "void but charged": (f"UPDATE {S} SET state = 'void', started_at = NULL, "
+                         f"started_evidence = NULL WHERE id = {ONE}",
+                         {"sessions.unbilled", "sessions.billed_from"}),
+    "exempt but charged": (f"UPDATE {S} SET billed = false WHERE id = {ONE}",
+                           {"sessions.unbilled"}),
+    "billed by nobody": (f"UPDATE {S} SET billed = true, wallet_id = NULL WHERE id = {FIVE}",
+                         {"sessions.unbilled", "sessions.total"}),
+    "refund too large": (f"UPDATE {E} SET amount_micro = 800000000 WHERE kind = 'refund' "
+                         f"AND corrects_id = {FIRST}", {"entries.refunds", "wallets.balance"}),
+    "refund of nothing": (f"UPDATE {E} SET corrects_id = NULL WHERE kind = 'refund'",
+                          {"entries.refunds"}),
+    "transfer of one side": (f"DELETE FROM {E} WHERE id = {IN}",
+                             {"entries.transfers", "wallets.balance"}),
+    "transfer sides differ": (f"UPDATE {E} SET amount_micro = amount_micro + 1 WHERE id = {IN}",
+                              {"entries.transfers", "wallets.balance"}),
+    "transfer to itself": (f"UPDATE {E} SET counter_wallet_id = wallet_id WHERE id = {IN}",
+                           {"entries.transfers"}),
+    "key of another kind": (f"UPDATE {E} SET key = 'refund:1' WHERE id = {GRANT}",
+                            {"entries.keys"}),
+    "two of one key": (f"{{no_key}}; INSERT INTO {E} (id, wallet_id, kind, amount_micro, "
+                       "key, effective_at, posted_at, period, goodwill, actor_kind) "
+                       "SELECT 999, wallet_id, kind, "
+                       "amount_micro, key, effective_at, posted_at, period, goodwill, actor_kind "
+                       f"FROM {E} WHERE id = {GRANT}", {"entries.keys", "wallets.balance"}),
+    "month before": (f"UPDATE {E} SET period = '2026-09' WHERE id = {GRANT}", {"entries.period"}),
+    "month to come": (f"UPDATE {E} SET period = '2027-01' WHERE id = {GRANT}", {"entries.period"}),
+    "no admission": (f"DELETE FROM {A} WHERE session_id = {ONE}", {"sessions.admission"}),
+    "refused but ran": (f"UPDATE {A} SET decision = 'refused' WHERE session_id = {ONE}",
+                        {"sessions.admission"}),
+    "voided but ran": (f"UPDATE {A} SET voided_at = decided_at WHERE session_id = {ONE}",
+                       {"sessions.admission"}),
+    "admitted without session": (f"UPDATE {A} SET decision = 'admitted' WHERE session_id = {FOUR}",
+                                 {"admissions.session"}),
+    "end before start": (f"UPDATE {S} SET ended_at = started_at - {{second}} WHERE id = {FIVE}",
+                         {"sessions.boundaries"}),
+    "running and over": (f"UPDATE {S} SET state = 'running' WHERE id = {FIVE}",
+                         {"sessions.boundaries"}),
+    "boundary without evidence": (f"UPDATE {S} SET ready_evidence = NULL WHERE id = {TWO}",
+                                  {"sessions.boundaries"}),
+    "billed from elsewhere": (f"UPDATE {S} SET billed_from = 'container' WHERE id = {TWO}",
+                              {"sessions.billed_from"}),
+    "billed and never ready": (f"UPDATE {S} SET ready_at = NULL, ready_evidence = NULL "
+                               f"WHERE id = {TWO}", {"sessions.billed_from"}),
+    "GPU count": (f"UPDATE {S} SET gpu_count = 3 WHERE id = {ONE}", {"sessions.shape"}),
+    "GPU weight": (f"UPDATE {S} SET gpu_milli = 1 WHERE id = {ONE}", {"sessions.shape"}),
+    "quote lines": (f"UPDATE {S} SET quote_lines = '[]' WHERE id = {TWO}", {"sessions.quote"}),
+    "two people of a name": ("DROP INDEX uq_jhub_usage_people_current_name; "
+                             "UPDATE jhub_usage_people SET name = 'ada'", {"people.names"}),
+    "member without wallet": ("INSERT INTO jhub_usage_wallet_members VALUES (999, 1, 'spender')",
+                              {"references"}),
+    "group without wallet": ("INSERT INTO jhub_usage_wallet_groups VALUES (999, 'g')",
+                             {"references"}),
+    "rule without wallet": ("UPDATE jhub_usage_rules SET wallet_id = 999 WHERE person = 'eve'",
+                            {"references"}),
+    "rule of no target": ("UPDATE jhub_usage_rules SET wallet_id = NULL WHERE person = 'eve'",
+                          {"catalog"}),
+    "negative limit": ("UPDATE jhub_usage_limits SET amount = -1", {"catalog"}),
+    "rate of nothing": ("UPDATE jhub_usage_rates SET resource = 'tpu' WHERE resource = 'cpu'",
+                        {"catalog"}),
+    "gate gone": ("DELETE FROM jhub_usage_gate", {"gate"}),
+    "older schema": ("DELETE FROM jhub_usage_alembic_version", {"schema"}),
+}  # fmt: skip
+
+
+def behind_our_back(url: str, statements: str) -> None:
+    """Run statements without triggers, foreign keys and CHECKs, and put the triggers back."""
+    parsed = make_url(url)
+    if parsed.drivername == "sqlite":
+        conn = sqlite3.connect(parsed.database, isolation_level=None)
+        conn.execute("PRAGMA ignore_check_constraints = ON")
+        for name in triggers.SQLITE:
+            conn.execute(f"DROP TRIGGER {name}")
+        for statement in statements.split("; "):
+            conn.execute(statement)
+        for ddl in triggers.SQLITE.values():
+            conn.execute(ddl)
+        conn.close()
+        return
+    plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as conn:
+        conn.execute("SET session_replication_role = replica")
+        for table in (S, W, E, A):
+            for (name,) in conn.execute(
+                "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = %s::regclass",
+                (table,),
+            ).fetchall():
+                conn.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        for statement in statements.split("; "):
+            conn.execute(statement)
+
+
+def test_all_hold_over_real_use(db_url):
+    story = healthy(db_url)
+    with story.db.read() as tx:
+        found = check(tx)
+    assert [(c.name, c.violations) for c in failed(found)] == []
+    assert [c.name for c in found] == list(INVARIANTS)
+    compared = {c.name: c.compared for c in found}
+    assert all(compared.values()), compared
+    assert compared["sessions.slices"] == 7
+    assert compared["admissions.session"] == 6
+    lapsed = found[-1]
+    assert lapsed.ok and lapsed.notes == (f"session {session_id(6)}",)
+    # pages of any size see the same
+    with story.db.read() as tx:
+        assert check(tx, page=2) == found
+    story.db.dispose()
+
+
+@pytest.fixture(scope="module")
+def sqlite_story(tmp_path_factory):
+    path = tmp_path_factory.mktemp("check") / "healthy.sqlite"
+    story = healthy(f"sqlite:///{path}")
+    with story.db.engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    story.db.dispose()
+    return path, story
+
+
+def broken(story, url):
+    from jhub_usage.store.engine import Database
+
+    db = Database(url, clock=lambda: story.now)
+    with db.read() as tx:
+        found = failed(check(tx))
+    db.dispose()
+    return found
+
+
+def filled(statements: str, dialect: str) -> str:
+    second = {"sqlite": "1000000", "postgresql": "interval '1 second'"}[dialect]
+    return statements.format(second=second, no_key=NO_KEY[dialect])
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_each_breach_is_seen(name, sqlite_story, tmp_path):
+    path, story = sqlite_story
+    copy = tmp_path / "broken.sqlite"
+    copy.write_bytes(Path(path).read_bytes())
+    statements, expected = BREAKS[name]
+    behind_our_back(f"sqlite:///{copy}", filled(statements, "sqlite"))
+    found = broken(story, f"sqlite:///{copy}")
+    assert {c.name for c in found} == expected, found
+    assert all(c.violations for c in found)
+
+
+def test_each_breach_is_seen_on_postgres(postgres):
+    """The same on one server: a template, and a copy of it for each."""
+    with postgres.database() as template:
+        story = healthy(postgres.url(template))
+        story.db.dispose()
+        for name, (statements, expected) in BREAKS.items():
+            with postgres.database(template=template) as copy:
+                url = postgres.url(copy)
+                behind_our_back(url, filled(statements, "postgresql"))
+                found = broken(story, url)
+                assert {c.name for c in found} == expected, (name, found)
+
+
+def test_lost_triggers_are_seen(db_url):
+    story = healthy(db_url)
+    with story.db.write() as tx:
+        if tx.postgres:
+            tx.conn.exec_driver_sql(f"ALTER TABLE {E} DISABLE TRIGGER jhub_usage_entries_no_change")
+        else:
+            tx.conn.exec_driver_sql("DROP TRIGGER jhub_usage_entries_no_update")
+    assert [c.name for c in broken(story, db_url)] == ["triggers"]
+    story.db.dispose()
+
+
+def test_every_invariant_has_a_test_that_breaks_it():
+    covered = set().union(*(expected for _, expected in BREAKS.values())) | {"triggers"}
+    assert set(INVARIANTS) - covered == {"sessions.lapsed"}
+
+
+def test_violations_are_named_and_the_rest_counted(sqlite_story, tmp_path):
+    path, story = sqlite_story
+    copy = tmp_path / "broken.sqlite"
+    copy.write_bytes(Path(path).read_bytes())
+    rows = ", ".join(f"({n}, 1, 'spender')" for n in range(900, 930))
+    behind_our_back(f"sqlite:///{copy}", f"INSERT INTO jhub_usage_wallet_members VALUES {rows}")
+    (found,) = broken(story, f"sqlite:///{copy}")
+    assert (len(found.violations), found.more) == (20, 1)  # a scan of references stops early

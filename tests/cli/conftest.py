@@ -1,0 +1,65 @@
+"""`shell`: the command line in this process on a fresh database, as a person would use it."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from jhub_usage.cli import main
+from jhub_usage.store import tables as t
+from jhub_usage.store.engine import Database
+
+
+@dataclass
+class Shell:
+    """Runs commands; `status`, `out` and `err` are those of the last one."""
+
+    url: str
+    capsys: object
+    status: int = 0
+    out: str = ""
+    err: str = ""
+
+    def __call__(self, *words: str) -> str:
+        try:
+            self.status = main(["--database-url", self.url, *words])
+        except SystemExit as ended:  # what argparse does
+            self.status = ended.code
+        self.out, self.err = self.capsys.readouterr()
+        return self.out
+
+    def ok(self, *words: str) -> str:
+        self(*words)
+        assert (self.status, self.err) == (0, ""), (words, self.out, self.err)
+        return self.out
+
+    def json(self, *words: str):
+        return json.loads(self.ok(*words, "--json"))
+
+    def rows(self) -> dict:
+        """Every row of every table: what must not change."""
+        db = Database(self.url)
+        with db.read() as tx:
+            found = {
+                table.name: sorted(map(str, tx.execute(table.select())))
+                for table in t.metadata.sorted_tables
+            }
+        db.dispose()
+        return found
+
+
+@pytest.fixture
+def shell(db_url, capsys, monkeypatch, tmp_path):
+    """On both databases."""
+    monkeypatch.chdir(tmp_path)
+    made = Shell(db_url, capsys)
+    made.ok("db", "upgrade")
+    return made
+
+
+@pytest.fixture
+def sqlite_shell(sqlite_url, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    made = Shell(sqlite_url, capsys)
+    made.ok("db", "upgrade")
+    return made
