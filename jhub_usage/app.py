@@ -19,7 +19,6 @@ from pathlib import Path
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, StaticFileHandler
 
 from . import __version__
@@ -83,21 +82,35 @@ def refuse_foreign_sqlite(settings: Settings, hub: Mapping) -> None:
         )
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """An open address. ``::`` takes IPv4 connections as well."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    made = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    made.setblocking(False)
+    return made
+
+
 class IdentityCache:
-    """Who a name is right now. The Hub's ``created`` tells a re-created user from the old one."""
+    """The account behind a token, by the Hub's ``created``, and its groups.
+
+    Kept per token, never per name: a token belongs to one account, and a user who was deleted and
+    made again has another one.
+    """
 
     def __init__(self, hub: HubClient, max_age_s: float):
         self._hub, self._max_age_s = hub, max_age_s
-        self._held: dict[str, tuple] = {}
+        self._held: dict[tuple[str, str], tuple] = {}
 
-    async def get(self, name: str):
-        held = self._held.get(name)
+    async def get(self, name: str, token_id: str):
+        held = self._held.get((name, token_id)) if token_id else None
         if held and time.monotonic() - held[0] < self._max_age_s:
             return held[1]
         user = await self._hub.user(name)
         if len(self._held) > 10_000:
             self._held.clear()
-        self._held[name] = (time.monotonic(), user)
+        if token_id:
+            self._held[name, token_id] = (time.monotonic(), user)
         return user
 
 
@@ -142,7 +155,7 @@ class UsageService:
 
     async def identify(self, caller: Caller) -> Caller:
         """The caller with the person behind the name, and their groups."""
-        user = await self.identities.get(caller.name)
+        user = await self.identities.get(caller.name, caller.token_id)
         if user is None:
             raise NotAllowed("The Hub does not know this user any more.")
         return Caller(**{**vars(caller), "person": user.person, "groups": user.groups})
@@ -160,7 +173,7 @@ class UsageService:
 
     async def person_key(self, name: str) -> PersonKey:
         """Whom a name means: the Hub's user, else somebody whom the Hub is yet to show."""
-        user = await self.identities.get(name)
+        user = await self.hub.user(name)
         return user.person if user else PersonKey(name)
 
     # -- life -----------------------------------------------------------------------------------
@@ -230,7 +243,7 @@ class UsageService:
         deadline = time.monotonic() + BIND_TRIES_S
         while True:
             try:
-                return bind_sockets(port, address=host or None)
+                return [_listen(host, port)]
             except OSError as error:
                 if time.monotonic() >= deadline:
                     raise BadInput(

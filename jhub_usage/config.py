@@ -227,7 +227,7 @@ class _SettingsMethods:
 
     @classmethod
     def from_json(cls, data: Mapping) -> "Settings":
-        """The settings that ``to_json`` wrote. A name that this release does not know is dropped."""
+        """The settings that ``to_json`` wrote; names of another release are left out."""
         return cls(**{k: freeze(v) for k, v in data.items() if k in TRAITS})
 
     def currency(self) -> Currency:

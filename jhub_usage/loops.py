@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .adapters.hub import HubRefused, HubUnavailable
-from .domain.errors import UsageError
+from .domain.errors import BadInput, UsageError
+from .domain.shapes import Shape
 from .looks import compare, stops
 from .looks.sync import Sync
-from .spawning.spool import replay
+from .spawning.profiles import read_profiles
+from .spawning.spool import Spool, replay
 
 log = logging.getLogger("jhub_usage.loops")
 
@@ -67,6 +69,7 @@ class LoopRunner:
         self._service = service
         self._loops = table(service.settings)
         self._tasks: list[asyncio.Task] = []
+        self._stopping = asyncio.Event()
         #: What the last comparison with the Hub saw, and what is not as it should be.
         self.compared: dict = {}
         self.found: list[dict] = []
@@ -74,15 +77,22 @@ class LoopRunner:
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._forever(loop)) for loop in self._loops]
 
-    async def stop(self) -> None:
+    async def stop(self, patience_s: float = 3.0) -> None:
+        """Let passes that have begun end, for a while; nothing new begins."""
+        self._stopping.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _forever(self, loop: Loop) -> None:
-        while True:
+        while not self._stopping.is_set():
             await self.one_pass(loop)
-            await asyncio.sleep(loop.pause_s)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), loop.pause_s)
+            except TimeoutError:
+                pass
 
     async def one_pass(self, loop: Loop) -> None:
         """One pass of one loop; errors are kept and told, never raised."""
@@ -101,6 +111,21 @@ class LoopRunner:
         else:
             loop.failures = 0
             loop.last_ok_at = datetime.now(UTC)
+
+    # -- what the looks ask of this machine ------------------------------------------------------
+
+    def declared_shape(self, profile: str) -> Shape:
+        """What ``c.JHubUsage.profiles`` declares; nothing where profiles are the spawner's own."""
+        settings = self._service.settings
+        try:
+            profiles = read_profiles(settings.profiles, settings.gpu_weights)
+        except BadInput:
+            return Shape()
+        return next((p.shape for p in profiles if p.slug == profile), Shape())
+
+    def rejected_events(self) -> int:
+        """How many spooled events wait for a person."""
+        return len(Spool(self._service.settings.spool_dir).rejected_files())
 
     # -- what is shown --------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 checked by its own test.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -71,25 +72,39 @@ def api_page() -> str:
     out += [f"| `{name}` | {text} |" for name, text in sorted(scope_texts().items())]
     out += [
         "",
-        "An administrator of the Hub (the `admin` flag in the browser, `admin:users` on a token) has",
-        "all of them; `admin-ui` alone gives nothing. A person without any sees their own sessions,",
-        "and the wallets that they manage or spend from.",
+        "An administrator of the Hub (the `admin` flag in the browser, `admin:users` on a token)",
+        "has all of them; `admin-ui` alone gives nothing. A person without any sees their own",
+        "sessions, and the wallets that they manage or spend from.",
         "",
         "## Routes",
         "",
         "| method | path | needs | what it does |",
         "|---|---|---|---|",
     ]
+    out += [_route(r) for r in routes.API_ROUTES]
     out += [
-        f"| {method} | `{path}` | {needs} | {summary} |"
-        for method, path, needs, summary in routes.listing()
+        "",
+        "Writes marked * take an `Idempotency-Key` header: the same key with the same body is done",
+        "once and answered alike; with another body it is an error.",
+        "",
+        "## Pages",
+        "",
+        "| method | path | needs | what it shows |",
+        "|---|---|---|---|",
     ]
+    out += [_route(r) for r in routes.PAGE_ROUTES]
     return "\n".join([*out, ""])
+
+
+def _route(route) -> str:
+    path = re.sub(r"{(\w+):\w+}", r"{\1}", route.path)
+    summary = route.summary + (" *" if route.keyed else "")
+    return f"| {route.method} | `/{path}` | {route.need.text} | {summary} |"
 
 
 def scope_texts() -> dict[str, str]:
     """Scope name -> description."""
-    return {name: value["description"] for name, value in scopes.SCOPES.items()}
+    return {name: value["description"] for name, value in scopes.CUSTOM_SCOPES.items()}
 
 
 PAGES = {"settings.md": settings_page, "api.md": api_page}

@@ -22,7 +22,8 @@ DOORS = (
 DOORS_ALLOWED = {
     ("cli", "app"), ("cli", "commands"), ("cli", "demo"), ("commands", "cli"), ("commands", "app"),
     ("commands", "demo"), ("hooks", "spawning"), ("spawning", "hooks"), ("app", "handlers"),
-    ("app", "loops"), ("app", "looks"), ("loops", "looks"), ("loops", "spawning"), ("demo", "app"), ("demo", "cli"), ("demo", "commands"),
+    ("app", "loops"), ("app", "looks"), ("loops", "looks"),
+    ("loops", "spawning"), ("demo", "app"), ("demo", "cli"), ("demo", "commands"),
 }  # fmt: skip
 #: Where the clock of a process may be read: the doors, and the one place that passes it on.
 CLOCKS = (*DOORS, "adapters")
@@ -214,7 +215,8 @@ def test_no_float_holds_money():
     """Nothing in the rules of money divides with ``/`` except where text for people is made."""
     for path in MODULES:
         if name_of(path) not in ("domain/money.py", "domain/rates.py", "domain/sessions.py",
-                                 "domain/wallets.py", "domain/admission.py", "store/ledger.py"):  # fmt: skip
+                                 "domain/wallets.py", "domain/admission.py",
+                                 "store/ledger.py"):  # fmt: skip
             continue
         for node in ast.walk(tree_of(path)):
             assert not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)), (

@@ -13,7 +13,9 @@ from ..domain import plans
 from ..domain.admission import Policy
 from ..domain.audit import Actor
 from ..domain.declared import Declared, RuleDecl
-from ..domain.plans import Held, HeldLimit, HeldWallet, Plan
+from ..domain.errors import NotFound
+from ..domain.held import Held, HeldLimit, HeldWallet, document
+from ..domain.plans import Plan
 from ..domain.rules import Rule
 from ..store import bulk, catalog
 from ..store import tables as t
@@ -26,22 +28,35 @@ _W, _P, _E = t.wallets_.c, t.people.c, t.entries.c
 
 def plan(tx: Tx, declared: Declared, hub_id: str) -> Plan:
     """What ``apply`` would do. Reads only."""
+    require_hub(tx, hub_id)
     return plans.plan(declared, held(tx, hub_id))
 
 
 def export(tx: Tx, hub_id: str) -> dict:
     """What there is, as a document that ``apply`` takes."""
-    return plans.document(held(tx, hub_id))
+    require_hub(tx, hub_id)
+    return document(held(tx, hub_id))
 
 
 def apply(tx: Tx, declared: Declared, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
     """Make it so; what was done."""
     catalog.lock_gate(tx)
+    require_hub(tx, hub_id)
     there = held(tx, hub_id)
     made = plans.plan(declared, there)
     if made.changes:
         _Apply(tx, made, there, hub_id, policy, actor).run()
     return made
+
+
+def require_hub(tx: Tx, hub_id: str) -> None:
+    """Names of people mean nothing without the hub that they are of."""
+    known = list(tx.execute(sa.select(t.hubs.c.id).order_by(t.hubs.c.id)).scalars())
+    if hub_id not in known:
+        raise NotFound(
+            f"This database knows the hubs {', '.join(known) or '(none)'}, not {hub_id!r}: set "
+            "JHUB_USAGE_HUB_ID to the name of yours."
+        )
 
 
 # -- what there is --------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def create(
     wallet_id = tx.execute(
         t.wallets_.insert().values(
             name=name,
-            title=title[:255],
+            title=_require_title(title),
             owner_id=owner_id,
             balance_micro=0,
             overdraft_micro=overdraft_micro,
@@ -87,7 +87,7 @@ def change(
     now = tx.now()
     before, after, changes = {}, {}, {}
     if title is not _UNSET:
-        changes["title"] = str(title)[:255]
+        changes["title"] = _require_title(title)
         after["title"] = changes["title"]
     if overdraft_micro is not _UNSET:
         _require_overdraft(overdraft_micro)
@@ -339,6 +339,10 @@ def _locked(tx: Tx, wallet_id: int) -> Wallet:
     if found is None:
         raise NotFound(f"There is no wallet {wallet_id}.")
     return found
+
+
+def _require_title(title: str) -> str:
+    return require_name(title, what="wallet's title") if title else ""
 
 
 def _require_overdraft(overdraft_micro: int | None) -> None:

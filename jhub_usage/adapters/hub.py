@@ -22,6 +22,8 @@ PAGE_SIZE = 200
 PAGED = "application/jupyterhub-pagination+json"
 
 STOPPED, STOPPING, GONE = "stopped", "stopping", "gone"
+#: Under this key our hooks keep a session's UUID and profile in a server's state.
+STATE = "jhub_usage"
 
 
 class HubUnavailable(Exception):
@@ -43,6 +45,16 @@ class HubServer:
     pending: str = ""
     state: Mapping = field(default_factory=dict)
     options: Mapping = field(default_factory=dict)
+
+    @property
+    def ours(self) -> Mapping:
+        """What our hooks left in its state."""
+        left = self.state.get(STATE)
+        return left if isinstance(left, Mapping) else {}
+
+    @property
+    def session_id(self) -> str | None:
+        return self.ours.get("session")
 
 
 @dataclass(frozen=True)
@@ -144,10 +156,10 @@ class HubClient:
         )
         try:
             answer = await self._http.fetch(request, raise_error=False)
-        except (OSError, HTTPClientError) as error:
+            if answer.code in okay:
+                return answer.code, json.loads(answer.body) if answer.body else None
+        except (OSError, HTTPClientError, ValueError) as error:
             raise HubUnavailable(f"The Hub does not answer: {error}") from error
-        if answer.code in okay:
-            return answer.code, json.loads(answer.body) if answer.body else None
         if answer.code in (401, 403, 404):
             raise HubRefused(f"The Hub answered {answer.code} to {method} {path.split('?')[0]}.")
         # 599 is the client's own number for a broken or timed-out connection

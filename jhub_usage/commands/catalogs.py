@@ -9,10 +9,10 @@ from ..actions import rates as rate_actions
 from ..actions import rules as rule_actions
 from ..domain.declared import limit_amount_text, limit_for, parse_limit_amount
 from ..domain.errors import BadInput, NotFound
+from ..domain.held import limit_name, rule_text
 from ..domain.instants import parse_instant
 from ..domain.limits import RESOURCES as LIMITED
 from ..domain.limits import UNIT
-from ..domain.plans import limit_name, rule_text
 from ..domain.rules import Rule
 from .shell import Shell, amount, name, overdraft
 

@@ -1,15 +1,24 @@
 """``jhub-usage db``: the tables and their triggers."""
 
+import sqlalchemy as sa
+
 from ..actions import hubs
 from ..store import migrate, triggers
+from ..store import tables as t
 from .shell import Shell, require_file
+
+
+def _count_hubs(tx) -> int:
+    return tx.scalar(sa.select(sa.func.count()).select_from(t.hubs))
 
 
 def upgrade(args) -> int:
     """Make or upgrade the tables, and set a new database up."""
     with Shell(args, needs_tables=False) as shell:
         applied = shell.db.upgrade()
-        shell.act(hubs.install, shell.settings.hub_id)
+        # other hubs make themselves known; a wrong setting here must not add one
+        if not shell.look(_count_hubs):
+            shell.act(hubs.install, shell.settings.hub_id)
         text = f"Applied: {', '.join(applied)}." if applied else "The tables are up to date."
         shell.reply({"applied": applied}, text)
     return 0

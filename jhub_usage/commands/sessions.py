@@ -1,6 +1,7 @@
 """``jhub-usage session``: what ran, what it cost, and voids by hand."""
 
 from ..actions import views, voids, wallets
+from ..actions.plans import require_hub
 from ..domain.errors import BadInput, NotFound
 from ..domain.instants import span_text
 from ..domain.sessions import STATES
@@ -18,6 +19,7 @@ def list_all(args) -> int:
     def query(tx):
         person_id = wallet_ids = None
         if args.person is not None:
+            require_hub(tx, shell.settings.hub_id)
             who = people.by_name(tx, shell.settings.hub_id, name(args.person, "person's name"))
             if who is None:
                 raise NotFound(f"There is nobody called {args.person[:80]!r}.")

@@ -1,6 +1,7 @@
 """``jhub-usage wallet``: wallets, their people and groups, and entries made by hand."""
 
 from ..actions import ownership, views, wallets
+from ..actions.plans import require_hub
 from ..domain.admission import PersonKey
 from ..domain.errors import BadInput, NotFound
 from ..store import people
@@ -219,6 +220,7 @@ def member(args) -> int:
             wallets.remove_member(tx, wallet.id, person_id, actor=actor)
             return
         hub_id = shell.settings.hub_id
+        require_hub(tx, hub_id)
         if not args.expected and people.by_name(tx, hub_id, who) is None:
             raise NotFound(
                 f"The Hub has not shown anybody called {who!r} yet: check the name, or give "

@@ -51,9 +51,15 @@ class Problem:
 class Problems(BadInput):
     """The files can not be applied."""
 
+    #: So many are named in the message; all are in ``problems``.
+    SHOWN = 50
+
     def __init__(self, problems):
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        lines = [str(p) for p in self.problems[: self.SHOWN]]
+        if len(self.problems) > self.SHOWN:
+            lines.append(f"... and {len(self.problems) - self.SHOWN} more.")
+        super().__init__("\n".join(lines))
 
 
 @dataclass(frozen=True)

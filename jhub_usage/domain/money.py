@@ -38,7 +38,8 @@ def parse_amount(value: str | int | Decimal, *, what: str = "amount") -> int:
         raise BadInput(f"The {what} {text[:40]!r} is not a number.") from None
     if not credits.is_finite():
         raise BadInput(f"The {what} {text[:40]!r} is not a number.")
-    if abs(credits) > MAX_AMOUNT_MICRO // MICRO:
+    most = MAX_AMOUNT_MICRO // MICRO
+    if not -most <= credits <= most:  # abs() would compute, and 1e999999999 overflows
         raise BadInput(f"The {what} {text[:40]} is beyond 1,000,000,000 credits.")
     finer = BadInput(f"The {what} {text[:40]} has more than six decimals.")
     try:

@@ -4,71 +4,24 @@ Pure: what there is arrives as a value, and the plan is a value that one transac
 Wallets, people and rates are only added and changed; rules, limits and exemptions are whole lists.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from difflib import SequenceMatcher
 
-from .declared import (
-    KEEP,
-    Declared,
-    LimitDecl,
-    Problem,
-    Problems,
-    RateDecl,
-    RuleDecl,
-    limit_amount_text,
+from .declared import KEEP, Declared, LimitDecl, Problem, Problems, RateDecl, RuleDecl
+from .held import (
+    Held,
+    HeldWallet,
+    limit_name,
+    limit_text,
+    money_text,
+    price_text,
+    rate_name,
+    rule_text,
 )
 from .instants import iso
-from .limits import UNIT, Limit
 from .money import plain
-from .rates import Rate
 
 ADD, CHANGE, REMOVE, SAME = "+", "~", "-", "="
-
-
-@dataclass(frozen=True)
-class HeldWallet:
-    """A wallet as it is, people and groups by name."""
-
-    id: int
-    name: str
-    title: str = ""
-    overdraft_micro: int | None = 0
-    mode: str | None = None
-    closed: bool = False
-    owner: str = ""
-    #: What ``apply`` granted it at its start, None for never.
-    starting_credit_micro: int | None = None
-    people: Mapping[str, str] = field(default_factory=dict)
-    groups: frozenset[str] = frozenset()
-    #: Its owner is gone or of another hub, so no file can name them.
-    elsewhere: bool = False
-
-
-@dataclass(frozen=True)
-class HeldLimit:
-    id: int
-    limit: Limit
-    wallet: str = ""
-
-    @property
-    def key(self) -> tuple:
-        return LimitDecl(self.limit, self.wallet).key
-
-
-@dataclass(frozen=True)
-class Held:
-    """Everything that files can declare, as it is at ``at``."""
-
-    at: datetime
-    mode: str
-    wallets: Mapping[str, HeldWallet] = field(default_factory=dict)
-    people: Mapping[str, int] = field(default_factory=dict)
-    rates: tuple[Rate, ...] = ()
-    rules: tuple[RuleDecl, ...] = ()
-    limits: tuple[HeldLimit, ...] = ()
-    exempt: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -216,7 +169,7 @@ class _Planner:
                     text = f"{want.owner!r} already owns the wallet {other.name!r}."
                     self.problems.append(Problem(want.at, "", text))
         self.made.new_wallets.append(made)
-        facts = [f"overdraft {_money(made.overdraft_micro)}"]
+        facts = [f"overdraft {money_text(made.overdraft_micro)}"]
         facts += [f"title {made.title!r}"] if made.title else []
         facts += [f"mode {made.mode}"] if made.mode else []
         facts += ["closed"] if made.closed else []
@@ -227,7 +180,7 @@ class _Planner:
         changes, words = {}, []
         for key, label, show in (
             ("title", "title", repr),
-            ("overdraft_micro", "overdraft", _money),
+            ("overdraft_micro", "overdraft", money_text),
             ("mode", "mode", lambda m: m or "default"),
             ("closed", "closed", lambda c: "yes" if c else "no"),
         ):
@@ -300,21 +253,21 @@ class _Planner:
                 price = now.price_micro if now else None
                 if price == want.price_micro:
                     continue
-                text = f"{_price(price)} -> {_price(want.price_micro)} from now"
-                self.line(CHANGE if price is not None else ADD, "rate", _rate_name(want), text)
+                text = f"{price_text(price)} -> {price_text(want.price_micro)} from now"
+                self.line(CHANGE if price is not None else ADD, "rate", rate_name(want), text)
             else:
                 there = held.get((want.key, want.starts_at))
                 if there is not None:
                     if there.price_micro != want.price_micro:
                         text = (
-                            f"The rate {_rate_name(want)} from {iso(want.starts_at)} is "
-                            f"{_price(there.price_micro)}. Rates are never edited: "
+                            f"The rate {rate_name(want)} from {iso(want.starts_at)} is "
+                            f"{price_text(there.price_micro)}. Rates are never edited: "
                             "add one that starts later."
                         )
                         self.problems.append(Problem(want.at, "", text))
                     continue
-                text = f"{_price(want.price_micro)} from {iso(want.starts_at)}"
-                self.line(ADD, "rate", _rate_name(want), text)
+                text = f"{price_text(want.price_micro)} from {iso(want.starts_at)}"
+                self.line(ADD, "rate", rate_name(want), text)
             self.made.rates.append(want)
 
     def _rules(self) -> None:
@@ -353,18 +306,18 @@ class _Planner:
             if want.wallet and not self.known_wallet(want.wallet, want.at):
                 continue
             there = held.pop(want.key, None)
-            text = _limit_amount(want.limit)
+            text = limit_text(want.limit)
             if there is None:
                 self.line(ADD, "limit", limit_name(want), text)
             elif there.limit.amount != want.limit.amount:
-                text = f"{_limit_amount(there.limit)} -> {text}"
+                text = f"{limit_text(there.limit)} -> {text}"
                 self.line(CHANGE, "limit", limit_name(want), text)
             else:
                 continue
             self.made.limits.append(want)
         for gone in held.values():
             self.made.limits_gone.append(gone.id)
-            self.line(REMOVE, "limit", limit_name(gone), _limit_amount(gone.limit))
+            self.line(REMOVE, "limit", limit_name(gone), limit_text(gone.limit))
 
     def _exemptions(self) -> None:
         if self.declared.exemptions is None:
@@ -374,114 +327,3 @@ class _Planner:
             exempt = (kind, name) in want
             self.made.exempt.append((kind, name, exempt))
             self.line(ADD if exempt else REMOVE, "exemption", f"{kind} {name}")
-
-
-def _money(micro: int | None) -> str:
-    return "unlimited" if micro is None else plain(micro)
-
-
-def _price(micro: int | None) -> str:
-    return "none" if micro is None else plain(micro)
-
-
-def _rate_name(rate: RateDecl | Rate) -> str:
-    facts = [f"model {rate.model}"] if rate.model else []
-    facts += [f"profile {rate.profile}"] if rate.profile else []
-    return rate.resource + (f" ({', '.join(facts)})" if facts else "")
-
-
-def rule_text(rule: RuleDecl) -> str:
-    """For people: who, and which wallet pays."""
-    named = (("person", rule.person), ("group", rule.group), ("profile", rule.profile))
-    who = [f"{kind} {name}" for kind, name in named if name]
-    text = (" and ".join(who) or "everybody") + " -> "
-    if rule.wallet:
-        return text + rule.wallet
-    text += "their own wallet"
-    if rule.starting_grant_micro:
-        text += f", starting with {plain(rule.starting_grant_micro)}"
-    return text + f", overdraft {_money(rule.overdraft_micro)}"
-
-
-def limit_name(held: LimitDecl | HeldLimit) -> str:
-    whom = held.limit.subject_text()
-    return whom.replace("the wallet", f"the wallet {held.wallet}") if held.wallet else whom
-
-
-def _limit_amount(limit: Limit) -> str:
-    return f"{limit_amount_text(limit.resource, limit.amount)} {UNIT[limit.resource]}"
-
-
-def document(held: Held) -> dict:
-    """What there is, in the form that files have: applying it to an empty database makes the same.
-
-    Left out: people without a role, wallets of people who are gone, balances, and all that is in
-    the ledger but starting credit.
-    """
-    wallets, left_out = [], {w.name for w in held.wallets.values() if w.elsewhere}
-    for name in sorted(set(held.wallets) - left_out):
-        w = held.wallets[name]
-        item: dict = {"name": w.name}
-        if w.owner:
-            item["owner"] = w.owner
-        if w.title:
-            item["title"] = w.title
-        item["overdraft"] = _number(_money(w.overdraft_micro))
-        if w.mode:
-            item["mode"] = w.mode
-        if w.closed:
-            item["closed"] = "true"
-        if w.starting_credit_micro is not None:
-            item["starting_credit"] = _number(plain(w.starting_credit_micro))
-        if w.people:
-            item["people"] = dict(sorted(w.people.items()))
-        if w.groups:
-            item["groups"] = sorted(w.groups)
-        wallets.append(item)
-    rates = [
-        {
-            "resource": r.resource,
-            **_given(model=r.model, profile=r.profile),
-            "price": _number(_price(r.price_micro)),
-            "starts_at": iso(r.starts_at),
-        }
-        for r in sorted(held.rates, key=lambda r: (r.key, r.starts_at))
-    ]
-    limits = [
-        {
-            "resource": x.limit.resource,
-            **_given(group=x.limit.group, person=x.limit.person, wallet=x.wallet,
-                     profile=x.limit.profile),
-            **({"each": "true"} if x.limit.each else {}),
-            "amount": _number(limit_amount_text(x.limit.resource, x.limit.amount)),
-        }
-        for x in sorted(held.limits, key=lambda x: x.key)
-        if x.wallet not in left_out
-    ]  # fmt: skip
-    return {
-        "mode": held.mode,
-        "wallets": wallets,
-        "rates": rates,
-        "rules": [_rule_item(r) for r in held.rules if r.wallet not in left_out],
-        "limits": limits,
-        "exemptions": [{kind: name} for kind, name in sorted(held.exempt)],
-    }
-
-
-def _rule_item(rule: RuleDecl) -> dict:
-    item = _given(person=rule.person, group=rule.group, profile=rule.profile)
-    if rule.wallet:
-        return item | {"wallet": rule.wallet}
-    item |= {"target": "personal", "overdraft": _number(_money(rule.overdraft_micro))}
-    if rule.starting_grant_micro:
-        item["starting_grant"] = _number(plain(rule.starting_grant_micro))
-    return item
-
-
-def _given(**names: str) -> dict:
-    return {key: name for key, name in names.items() if name}
-
-
-def _number(text: str) -> int | str:
-    """Whole numbers without quotes, decimals as text: no reader shall make a float of them."""
-    return int(text) if text.lstrip("-").isdecimal() else text

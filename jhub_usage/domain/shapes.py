@@ -7,7 +7,7 @@ Does not see the cluster: what a node really has is evidence that arrives later.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, Overflow
 
 from .errors import BadInput
 
@@ -126,7 +126,7 @@ def parse_quantity(value) -> Decimal:
     number, exponent, suffix = found.groups()
     try:
         return Decimal(number + (exponent or "")) * _SUFFIX[suffix or ""]
-    except InvalidOperation:
+    except (InvalidOperation, Overflow):
         raise BadInput(f"{str(value)[:40]!r} is not a quantity like 500m, 2 or 16Gi.") from None
 
 

@@ -17,6 +17,12 @@ from .shapes import Shape
 #: stop_accepted: the Hub agreed to stop it; ended: it is gone; void: it never was; seen: it exists.
 SIGHTING_KINDS = ("scheduled", "started", "ready", "stop_accepted", "ended", "void", "seen")
 
+#: How a boundary was learnt, as rows name it.
+EVIDENCE = (
+    "container_started", "start_returned", "adopted", "hub_ready", "stop_called", "hub_accepted",
+    "post_stop_hook", "poll_exit", "terminated_at", "last_seen",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Sighting:

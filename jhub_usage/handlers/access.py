@@ -40,6 +40,8 @@ class Caller:
     welcome: bool = False
     by_browser: bool = False
     address: str = ""
+    #: The Hub's number of the token or login; it belongs to one account for ever.
+    token_id: str = ""
     person: PersonKey | None = None
     groups: tuple[str, ...] = ()
 
@@ -87,4 +89,5 @@ def caller_from(model: Mapping, *, by_browser: bool, welcome: bool, address: str
         welcome=welcome,
         by_browser=by_browser,
         address=address,
+        token_id=str(model.get("token_id") or ""),
     )

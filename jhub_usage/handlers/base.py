@@ -6,26 +6,20 @@ Limitations: answers whole replies, no streams.
 """
 
 import asyncio
-import hashlib
-import json
 import logging
-import re
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.web import HTTPError, RequestHandler
 
-from ..actions import keys, ownership
 from ..adapters.hub import HubRefused, HubUnavailable
 from ..domain import errors
-from ..domain.instants import iso
-from . import access, look, schema
-from .access import Caller, Need
+from . import access, look
+from .access import Caller
+from .bodies import read_body, read_query, to_json
+from .call import Call, Route
 
 log = logging.getLogger("jhub_usage.service")
 
@@ -39,7 +33,6 @@ STATUS = {
     errors.DatabaseUnavailable: 503,
 }
 SAFE = ("GET", "HEAD", "OPTIONS")
-BODY_BYTES = 1_000_000
 
 
 class NotSignedIn(errors.UsageError):
@@ -93,90 +86,6 @@ def as_fact(error: BaseException) -> errors.UsageError | None:
     return None
 
 
-@dataclass(frozen=True)
-class Route:
-    """One line of the table."""
-
-    method: str
-    path: str
-    run: Callable
-    need: Need
-    summary: str
-    body: dict | None = None
-    query: dict | None = None
-    reply: dict | None = None
-    status: int = 200
-    #: A write that moves money: may be retried with the same Idempotency-Key.
-    keyed: bool = False
-    #: A page: the template; an API route has none.
-    template: str = ""
-    #: Answers although the database is away.
-    offline: bool = False
-
-    @property
-    def name(self) -> str:
-        """Stable and unique: what the client's keys and the access log call it."""
-        return f"{self.method} /{self.path}"
-
-
-@dataclass
-class Call:
-    """One request, as a handler function sees it."""
-
-    route: Route
-    caller: Caller
-    service: object
-    path: dict = field(default_factory=dict)
-    query: dict = field(default_factory=dict)
-    body: dict = field(default_factory=dict)
-    #: The client's own key for this write, or empty.
-    key: str = ""
-
-    @property
-    def settings(self):
-        return self.service.settings
-
-    @property
-    def ctx(self):
-        return self.service.ctx
-
-    async def look(self, query: Callable, *args, **kwargs):
-        """One read transaction on a worker thread."""
-        return await self.ctx.run(partial(self.ctx.look, query, *args, **kwargs))
-
-    async def act(self, action: Callable, *args, show: Callable | None = None, **kwargs):
-        """One write transaction on a worker thread, in the caller's name.
-
-        ``show(result)`` makes the answer. With an Idempotency-Key the answer is stored in the same
-        transaction, and the same request gets it again.
-        """
-
-        caller, route = self.caller, self.route
-
-        def once(tx, *, actor):
-            actor = ownership.acting(tx, actor, self.settings.hub_id, caller.person)
-
-            def change(tx) -> dict | None:
-                done = action(tx, *args, actor=actor, **kwargs)
-                return show(done) if show else None
-
-            if not (route.keyed and self.key):
-                return change(tx)
-            who = f"{actor.kind}:{actor.person_id or actor.name}"
-            return keys.once(tx, who, route.name, self.key, [self.path, self.body], change)
-
-        return await self.ctx.act_soon(once, actor=caller.actor)
-
-    @property
-    def entry_key(self) -> str | None:
-        """The natural key of an entry that this request posts, from the client's own; or None."""
-        if not self.key:
-            return None
-        actor = self.caller.actor
-        words = [actor.kind, actor.name, self.route.name, self.key]
-        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:40]
-
-
 class Base(HubOAuthenticated, RequestHandler):
     """Security headers, our caller, and errors in words; for pages and the API alike."""
 
@@ -212,6 +121,10 @@ class Base(HubOAuthenticated, RequestHandler):
             self.xsrf_failed = True
             raise
 
+    def get_current_user(self):
+        """What ``who`` found. The Hub's own way would ask the Hub and block this whole process."""
+        return getattr(self, "_cached_hub_user", None)
+
     async def who(self) -> Caller | None:
         """The caller; None for nobody. Asks the Hub, through the auth cache of some 30 s."""
         try:
@@ -228,9 +141,10 @@ class Base(HubOAuthenticated, RequestHandler):
             welcome=bool(self.hub_auth.check_scopes(self.hub_auth.access_scopes, model)),
             address=self.request.remote_ip or "",
         )
-        if caller.kind != "user":
-            return caller
-        return await self.service.identify(caller)
+        if caller.kind == "user":
+            caller = await self.service.identify(caller)
+        self.caller = caller
+        return caller
 
     async def admit(self, route: Route) -> Caller:
         """The caller, once the route's need is met; else NotSignedIn or NotAllowed."""
@@ -317,19 +231,19 @@ class ApiHandler(Base):
         route = self.route
         if route is None:
             raise HTTPError(405)
-        self.caller = await self.admit(route)
+        self.admitted = await self.admit(route)
 
     async def answer(self):
         route = self.route
         call = Call(
             route=route,
-            caller=self.caller,
+            caller=self.admitted,
             service=self.service,
             path=self.path_values(route),
-            query=self.read_query(route),
+            query=read_query(self, route.query),
         )
         if route.method not in SAFE:
-            call.body = self.read_body(route)
+            call.body = read_body(self.request.body, route.body)
             call.key = self.request.headers.get("Idempotency-Key", "").strip()
             if len(call.key) > 200:
                 raise errors.BadInput("An Idempotency-Key has at most 200 characters.")
@@ -341,61 +255,6 @@ class ApiHandler(Base):
 
     get = put = post = patch = delete = lambda self, **_: self.answer()
 
-    def read_query(self, route: Route) -> dict:
-        given = {}
-        for name in self.request.query_arguments:
-            if name == "_xsrf":
-                continue
-            values = self.get_query_arguments(name, strip=False)
-            if len(values) > 1:
-                raise errors.BadInput(f"“{name[:60]}” is given twice.")
-            given[name] = values[0]
-        return schema.from_query(given, route.query or schema.obj({}))
-
-    def read_body(self, route: Route) -> dict:
-        raw = self.request.body
-        if not raw and route.body is None:
-            return {}
-        if len(raw) > BODY_BYTES:
-            raise errors.BadInput("This body is too large.")
-        if depth_of(raw) > MOST_DEPTH:
-            raise errors.BadInput("This body is nested too deeply.")
-        try:
-            body = json.loads(raw, parse_float=_no_float, parse_constant=_no_float)
-        except ValueError:
-            raise errors.BadInput("The body is not JSON.") from None
-        schema.check(body, route.body or schema.obj({}))
-        return body
-
-
-_STRING, _BRACKET = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"'), re.compile(rb"[\[\]{}]")
-MOST_DEPTH = 32
-
-
-def depth_of(raw: bytes) -> int:
-    """How deeply JSON is nested; the parser would recurse as deep, on the process's own stack."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def to_json(data) -> str:
-    """JSON with instants in UTC."""
-    return json.dumps(data, default=_instant)
-
-
-def _instant(value):
-    return iso(value) if isinstance(value, datetime) else str(value)
-
-
-def _no_float(text: str):
-    # A float never holds an amount: 0.1 + 0.2 has no exact answer. Text carries the digits.
-    raise errors.BadInput(
-        f'{text[:40]} is not exact here: write amounts as text, like "{text[:40]}".'
-    )
-
 
 class PageHandler(Base):
     """HTML in the Hub's own look. Sends people to the Hub's login."""
@@ -403,13 +262,13 @@ class PageHandler(Base):
     async def get(self, **_):
         route = self.route
         try:
-            self.caller = await self.admit(route)
+            caller = await self.admit(route)
         except NotSignedIn:
             self.redirect(self.get_login_url())
             return
         call = Call(
             route=route,
-            caller=self.caller,
+            caller=caller,
             service=self.service,
             path=self.path_values(route),
             query={k: self.get_query_argument(k) for k in self.request.query_arguments},
@@ -451,6 +310,11 @@ class NotFoundPage(PageHandler):
     async def prepare(self):
         if self.request.path.startswith(self.service.prefix + "api/"):
             self.show_error = partial(Base.show_error, self)
+        else:
+            try:
+                self.caller = await self.who()
+            except (errors.UsageError, HubUnavailable, HubRefused):
+                pass  # the page is then that of somebody who is not logged in
         raise NoSuchRoute()
 
 

@@ -96,7 +96,8 @@ class Look:
         )
         env.filters |= {
             "money": self.money,
-            "exact": money.plain,
+            "plain": money.plain,
+            "exact": self.exact,
             "when": self.when,
             "span": lambda seconds: span_text(int(seconds) * 1_000_000),
             "between": lambda begin, end: span_text(elapsed_us(begin, end)),
@@ -127,7 +128,9 @@ class Look:
         local = at.astimezone(self.zone)
         year = "" if local.year == datetime.now(self.zone).year else f" {local.year}"
         return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-            iso(at), at.strftime("%Y-%m-%d %H:%M:%S"), f"{local.day} {local:%b}{year}, {local:%H:%M}"
+            iso(at),
+            at.strftime("%Y-%m-%d %H:%M:%S"),
+            f"{local.day} {local:%b}{year}, {local:%H:%M}",
         )
 
     def facts(self, values) -> str:
@@ -136,16 +139,22 @@ class Look:
             return "" if values is None else str(values)
         shown = []
         for name, value in values.items():
-            if value in ("", [], {}):
+            if value in ("", [], {}) or (value is None and name not in TELLING_NOTHING):
                 continue
-            if name.endswith("_micro") and (value is None or isinstance(value, int)):
-                name, value = name.removesuffix("_micro"), self.money(value, "no limit")
+            if name.endswith("_micro"):
+                name = name.removesuffix("_micro")
+                value = "no limit" if value is None else self.exact(value)
             elif isinstance(value, list):
                 value = f"{len(value)} in all"
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             shown.append(f"{name.replace('_', ' ')}: {'none' if value is None else value}")
         return ", ".join(shown)
+
+    def exact(self, micro: int) -> str:
+        """All decimals that an amount has: prices may be far below a cent."""
+        sign = "-" if micro < 0 else ""
+        return f"{sign}{self.currency.symbol}{money.plain(abs(micro))}"
 
     def render(self, template: str, *, handler, caller, **shown) -> str:
         model = handler.current_user if caller else None
@@ -206,6 +215,9 @@ def shape_text(shape) -> str:
     text = (shape if isinstance(shape, Shape) else Shape.from_json(shape)).text()
     return ", ".join(part.replace(" ", "\u00a0") for part in text.split(", "))
 
+
+#: Where nothing is something: in an audit row other empty values are left out.
+TELLING_NOTHING = ("overdraft_micro", "mode", "role", "price_micro")
 
 #: What we call the words that the database keeps.
 WORDS = {

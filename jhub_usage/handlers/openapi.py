@@ -3,7 +3,7 @@
 import re
 
 from .. import __version__
-from .base import Route
+from .call import Route
 from .schemas import COMPONENTS
 
 

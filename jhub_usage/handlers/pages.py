@@ -1,5 +1,7 @@
 """What each page shows. The same functions as the API's, in one read transaction per page."""
 
+from urllib.parse import quote
+
 from ..actions import listings, views
 from ..domain.errors import UsageError
 from .api import audit as audits
@@ -54,6 +56,22 @@ async def overview(call) -> dict:
 
     found = await call.look(read)
     return {"tab": "admin", "title": "Overview", "warnings": call.service.loops.warnings, **found}
+
+
+async def sessions(call) -> dict:
+    query = _query(call, "cursor", "person", "state")
+    if query.get("state", "open") not in ("open", "ended", "void"):
+        query.pop("state")
+    found = await call.look(session_lists.page, call.settings.hub_id, query)
+    kept = {name: query[name] for name in ("person", "state") if name in query}
+    return {
+        "tab": "admin/sessions",
+        "title": "Sessions",
+        "person": query.get("person", ""),
+        "state": query.get("state", ""),
+        "kept": "".join(f"&{name}={_quoted(value)}" for name, value in kept.items()),
+        **found,
+    }
 
 
 async def wallets(call) -> dict:
@@ -141,8 +159,4 @@ def _query(call, *names: str) -> dict:
 
 
 def _quoted(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text)
-
-
+    return quote(text, safe="")

@@ -1,10 +1,8 @@
 """From what a client wrote to the values that actions take."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 
 from ..domain.errors import BadInput
-from ..domain.limits import SCALE
 from ..domain.money import parse_amount
 
 
@@ -30,14 +28,3 @@ def overdraft(body: Mapping, *, default: int | None = 0) -> int | None:
             raise BadInput("A wallet without any limit has no overdraft.", field="overdraft")
         return None
     return default if micro is None else micro
-
-
-def limit_amount(resource: str, text: str) -> int:
-    """``4`` GPUs, ``1.5`` hours: in the stored unit, exactly."""
-    try:
-        value = Decimal(str(text).strip()) * SCALE[resource]
-    except InvalidOperation:
-        raise BadInput(f"{str(text)[:40]!r} is not a number.", field="amount") from None
-    if not value.is_finite() or value != value.to_integral_value():
-        raise BadInput(f"{str(text)[:40]!r} is too fine for this limit.", field="amount")
-    return int(value)

@@ -26,7 +26,7 @@ from .api import limits as limit_api
 from .api import rates as rate_api
 from .api import rules as rule_api
 from .api import wallets as wallet_api
-from .base import Route
+from .call import Route
 from .schema import flag, instant, listed, maybe, obj, one_of, ref, text, whole
 from .schemas import AMOUNT, MICRO, MODE, NAME, NOTE, SESSION_ID, cursor, page_of
 
@@ -234,6 +234,7 @@ PAGE_ROUTES = (
         template="session.html"),
     GET("wallets/{wallet_id:int}", pages.wallet, MY_WALLET, "A wallet", template="wallet.html"),
     GET("admin", pages.overview, NEED_READ, "Everything that runs", template="admin.html"),
+    GET("admin/sessions", pages.sessions, NEED_READ, "Sessions", template="sessions.html"),
     GET("admin/wallets", pages.wallets, NEED_READ_OR_MANAGE, "Wallets", template="wallets.html"),
     GET("admin/rates", pages.rates, NEED_READ_OR_MANAGE, "Rates", template="rates.html"),
     GET("admin/rules", pages.rules, NEED_READ_OR_MANAGE, "Who pays", template="rules.html"),

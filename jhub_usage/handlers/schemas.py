@@ -157,9 +157,7 @@ ENTRY = obj(
         "note": maybe(text(most=4000)),
     }
 )
-BOUNDARY = obj(
-    {"name": text(), "at": maybe(instant()), "evidence": maybe(text("How we know."))}
-)
+BOUNDARY = obj({"name": text(), "at": maybe(instant()), "evidence": maybe(text("How we know."))})
 RATE = obj(
     {
         "id": whole(),

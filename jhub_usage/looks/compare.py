@@ -10,7 +10,6 @@ from .. import __version__
 from ..actions import views
 from ..adapters.hub import HubInfo, HubRefused
 from ..scopes import SERVICE_SCOPES
-from ..spawning.spool import Spool
 
 
 def warnings(
@@ -85,7 +84,7 @@ async def run(service) -> dict:
     scopes = await service.hub.own_scopes()
     ctx, settings = service.ctx, service.settings
     row = await ctx.look_soon(views.hub, settings.hub_id)
-    rejected = await ctx.run(lambda: len(Spool(settings.spool_dir).rejected_files()))
+    rejected = await ctx.run(service.loops.rejected_events)
     hooks = dict(row["facts"] or {}) if row else {}
     service.loops.compared = {
         "hub": asdict(info) if info else None,

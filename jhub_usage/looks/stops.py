@@ -13,7 +13,7 @@ from ..adapters.hub import GONE, HubUnavailable
 from ..domain.audit import SYSTEM
 from ..domain.errors import NotFound
 from ..domain.sightings import Sighting
-from .sync import same_start, session_of
+from .sync import same_start
 
 log = logging.getLogger("jhub_usage.loops")
 
@@ -57,7 +57,7 @@ async def try_stop(service, order) -> str:
     server = await service.hub.server(order.person, order.server_name)
     if server is None:
         return "gone"  # its end is told by the hooks, or by the comparison with the Hub
-    if session_of(server) not in (None, order.session_id) or not same_start(
+    if server.session_id not in (None, order.session_id) or not same_start(
         server.started_at, order.hub_started_at
     ):
         return "another_run"  # restarted meanwhile: that one has a session of its own

@@ -6,7 +6,7 @@ Limitations: sees what the Hub believes. A pod that outlives its server is Kuber
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,11 +14,8 @@ from ..actions import hubs, sessions, sync
 from ..adapters.hub import HubServer, HubUser
 from ..domain.admission import Ask
 from ..domain.audit import SYSTEM
-from ..domain.errors import BadInput, NotFound
-from ..domain.shapes import Shape
+from ..domain.errors import NotFound
 from ..domain.sightings import Sighting
-from ..spawning.profiles import read_profiles
-from ..spawning.run import STATE
 from ..store import sessions as rows
 
 log = logging.getLogger("jhub_usage.loops")
@@ -42,12 +39,6 @@ class Found:
     unknown: tuple[tuple[HubUser, HubServer], ...]
 
 
-def session_of(server: HubServer) -> str | None:
-    """The session's UUID that our hooks left in the server's state."""
-    ours = server.state.get(STATE)
-    return ours.get("session") if isinstance(ours, Mapping) else None
-
-
 def same_start(a: datetime | None, b: datetime | None) -> bool:
     """Whether two readings of the Hub's ``started`` mean the same start; unknown fits anything."""
     return a is None or b is None or abs(a - b) <= SAME_START
@@ -59,7 +50,7 @@ def compare(open_rows: Sequence[Mapping], users: Sequence[HubUser], now: datetim
     for user in users:
         for server in user.servers:
             by_slot[user.name, server.name] = server
-            if session_id := session_of(server):
+            if session_id := server.session_id:
                 by_id[session_id] = server
     seen, missed, ready, ended, never = set(), set(), [], [], []
     taken = set()
@@ -68,7 +59,7 @@ def compare(open_rows: Sequence[Mapping], users: Sequence[HubUser], now: datetim
         if server is None:
             server = by_slot.get((row["person"], row["server_name"]))
             if server is not None and (
-                session_of(server) not in (None, row["id"])
+                server.session_id not in (None, row["id"])
                 or not same_start(server.started_at, row["hub_started_at"])
             ):
                 server = None
@@ -139,7 +130,7 @@ class Sync:
         for user, server in unknown:
             if (server.user, server.name, server.started_at) not in before:
                 continue
-            ask = ask_for(user, server, settings)
+            ask = ask_for(user, server, settings, service.loops.declared_shape)
             await ctx.act_soon(
                 hubs.adopt,
                 ask,
@@ -166,18 +157,17 @@ def end_lost(tx, session_id: str, *, policy, actor) -> None:
     sessions.record(tx, ended, policy=policy, actor=actor)
 
 
-def ask_for(user: HubUser, server: HubServer, settings) -> Ask:
+def ask_for(user: HubUser, server: HubServer, settings, shape_of: Callable) -> Ask:
     """What is known of a server that runs without a session: its profile, at best its shape."""
-    ours = server.state.get(STATE)
-    profile = str((ours or {}).get("profile") or server.options.get("profile") or "")[:255]
+    profile = str(server.ours.get("profile") or server.options.get("profile") or "")[:255]
     mark = [settings.hub_id, user.name, str(user.created_at), server.name, str(server.started_at)]
     return Ask(
-        session_id=session_of(server) or str(uuid.uuid5(NAMESPACE, "\n".join(mark))),
+        session_id=server.session_id or str(uuid.uuid5(NAMESPACE, "\n".join(mark))),
         hub_id=settings.hub_id,
         person=user.person,
         server_name=server.name,
         profile=profile,
-        shape=declared_shape(settings, profile),
+        shape=shape_of(profile),
         groups=user.groups,
         requested_at=server.started_at,
         hub_started_at=server.started_at,
@@ -185,12 +175,3 @@ def ask_for(user: HubUser, server: HubServer, settings) -> Ask:
         pod_name=str(server.state.get("pod_name") or ""),
         namespace=str(server.state.get("namespace") or ""),
     )
-
-
-def declared_shape(settings, profile: str) -> Shape:
-    """What the profile of that name declares; nothing where profiles are the spawner's own."""
-    try:
-        profiles = read_profiles(settings.profiles, settings.gpu_weights)
-    except BadInput:
-        return Shape()
-    return next((p.shape for p in profiles if p.slug == profile), Shape())

@@ -6,6 +6,8 @@ database does not answer in time, the form comes without prices and says so.
 
 import functools
 import inspect
+import logging
+import uuid
 from dataclasses import replace
 
 import jinja2
@@ -15,11 +17,14 @@ from ..domain.instants import HOUR_US, span_text
 from ..domain.money import show
 from ..domain.rates import quote
 from ..domain.shapes import Shape
+from ..domain.sightings import Sighting
+from .gateway import utc_now
 from .profiles import read_profiles
-from .refusal import form_refusal
 from .run import Run
 from .shapes import groups_of, person_of, shape_of_limits
 from .templates import FOLDER
+
+log = logging.getLogger("jhub_usage.hooks")
 
 #: The field of the form, and of user_options, that names the wallet a person chose.
 WALLET = "jhub_usage_wallet"
@@ -68,14 +73,24 @@ class FormMixin:
         profile, shape, certain = self._usage_form_estimate(options)
         if profile is None:
             return
-        ask = replace(
-            self._usage_ask(Run("00000000-0000-0000-0000-000000000000"), shape),
-            profile=profile,
-            wallet_name=chosen_wallet(options),
-        )
+        run = Run(str(uuid.uuid4()), profile=profile)
+        ask = replace(self._usage_ask(run, shape), wallet_name=chosen_wallet(options))
+        await self._usage_refuse_early(run, ask, certain)
+
+    async def _usage_refuse_early(self, run: Run, ask, certain: bool) -> bool:
+        """Refuse now what would surely be refused later; True if the run was used up for it.
+
+        What people are told is a recorded decision with a UUID. Should the gate say yes after
+        all, that answer is given back: it was for an estimate.
+        """
         advice = await self._usage_gateway.advise(ask)
-        if advice is not None and refuses_surely(advice, certain):
-            raise form_refusal(advice.reason.code, advice.reason.text)
+        if advice is None or not refuses_surely(advice, certain):
+            return False
+        await self._usage_admit(run, ask)
+        self._usage_gateway.enqueue(
+            Sighting(run.session_id, "void", utc_now(), "never_started", "advice_outdated")
+        )
+        return True
 
     def _usage_form_estimate(self, options) -> tuple[str | None, Shape, bool]:
         """(profile, shape, whether it is sure); profile None where nothing can be said."""
@@ -106,6 +121,13 @@ class FormMixin:
         if not form and not own:
             return form
         offer = await self._usage_gateway.offer(person_of(self), groups_of(self))
+        try:
+            return self._usage_form(form, own, offer)
+        except Exception:
+            log.exception("Prices could not be added to the spawn form of %s", self._log_name)
+            return form or self._usage_form("", own, None)
+
+    def _usage_form(self, form: str, own: bool, offer) -> str:
         settings = self._usage_settings
         prices = self._usage_prices(offer) if offer is not None else []
         saved = self.user_options if isinstance(self.user_options, dict) else {}

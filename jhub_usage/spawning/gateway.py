@@ -7,14 +7,11 @@ Limitations: one gateway per process and settings; its coroutines run on one eve
 """
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..context import Context
@@ -23,15 +20,16 @@ from ..domain.admission import Ask, Decision, PersonKey, Reason
 from ..domain.errors import DatabaseUnavailable, NotFound, SchemaTooOld, UsageError
 from ..domain.sightings import Sighting
 from . import calls, metrics
+from .asks import Asks, Waiting
 from .lanes import Breaker, Lane, LaneFull
 from .spool import LATER, FailedOpen, Spool, replay
 
 log = logging.getLogger("jhub_usage.gateway")
 
-#: Starts that one transaction decides at most.
-BATCH = 128
 #: Seconds between two looks of the background thread, and while the database is away.
 IDLE_S, AWAY_S, AWAY_MAX_S = 5.0, 1.0, 10.0
+#: Seconds in which pages do not ask again after one has waited in vain.
+PAGES_REST_S = 3.0
 
 
 class Overdue(Exception):
@@ -40,13 +38,6 @@ class Overdue(Exception):
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass
-class _Waiting:
-    ask: Ask
-    future: Future = field(default_factory=Future)
-    thread: threading.Thread | None = None
 
 
 class Gateway:
@@ -61,14 +52,14 @@ class Gateway:
         self._context = None
         self._context_guard = threading.Lock()
         self._set_up = False
-        self._asks: deque[_Waiting] = deque()
-        self._admission = Lane("admission", threads=1)
+        self._asks = Asks(lambda asks: self._act(calls.admit_many, asks))
         self._records = Lane("records", threads=3)
         self._reads = Lane("reads", threads=2, queue_max=200)
         self._disk = Lane("disk", threads=1, abandoned_max=1, queue_max=100_000)
         self._tails: dict[str, asyncio.Future] = {}
         self._unwritten: deque = deque()
         self._offers: dict = {}
+        self._pages_rest_until = 0.0
         self._wake = threading.Event()
         self._closed = False
         self._keeper: threading.Thread | None = None
@@ -81,25 +72,24 @@ class Gateway:
         Raises a UsageError when the question itself is wrong. A caller that is cancelled voids it.
         """
         self._keep()
-        waiting = _Waiting(ask)
+        waiting = Waiting(ask)
         try:
             return await self._admit(waiting)
         except asyncio.CancelledError:
-            self._give_up(waiting)
+            self._asks.give_up(waiting)
             self.enqueue(Sighting(ask.session_id, "void", utc_now(), "cancelled", "cancelled"))
             raise
 
-    async def _admit(self, waiting: _Waiting) -> Decision:
+    async def _admit(self, waiting: Waiting) -> Decision:
         if self.breaker.open:
             return await self._without_database(waiting.ask, "away")
         try:
-            self._asks.append(waiting)
-            self._admission.submit(self._drain)
+            self._asks.put(waiting)
             decision = await asyncio.wait_for(
                 asyncio.wrap_future(waiting.future), self.settings.decision_timeout_s
             )
         except (TimeoutError, LaneFull, *LATER) as error:
-            self._give_up(waiting)
+            self._asks.give_up(waiting)
             self._failed(error)
             return await self._without_database(waiting.ask, "away")
         except UsageError:
@@ -110,44 +100,6 @@ class Gateway:
             return await self._without_database(waiting.ask, "error")
         self._succeeded()
         return decision
-
-    def _give_up(self, waiting: _Waiting) -> None:
-        waiting.future.cancel()
-        with contextlib.suppress(ValueError):
-            self._asks.remove(waiting)
-        self._admission.abandon(waiting.thread)
-
-    def _drain(self) -> None:
-        """On the admission thread: decide all that wait, in one transaction."""
-        batch = []
-        while self._asks and len(batch) < BATCH:
-            try:
-                waiting = self._asks.popleft()
-            except IndexError:
-                break
-            waiting.thread = threading.current_thread()
-            if waiting.future.set_running_or_notify_cancel():
-                batch.append(waiting)
-        if batch:
-            self._decide(batch)
-
-    def _decide(self, batch: Sequence[_Waiting]) -> None:
-        try:
-            decisions = self._act(calls.admit_many, [w.ask for w in batch])
-        except LATER as error:
-            for waiting in batch:
-                waiting.future.set_exception(error)
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
-                return
-            # One of them spoils the transaction: the others must not pay for it.
-            log.warning("Deciding %d starts together failed (%r): one by one", len(batch), error)
-            for waiting in batch:
-                self._decide([waiting])
-        else:
-            for waiting, decision in zip(batch, decisions, strict=True):
-                waiting.future.set_result(decision)
 
     async def _without_database(self, ask: Ask, code: str) -> Decision:
         """By the operator's policy. What was decided is on the disk before the answer."""
@@ -193,6 +145,14 @@ class Gateway:
         return task
 
     async def _record(self, sighting: Sighting, before: asyncio.Future | None) -> None:
+        try:
+            await self._record_or_keep(sighting, before)
+        except asyncio.CancelledError:
+            # The Hub is shutting down and cancels all that runs: this is the last chance.
+            self.spool.write(sighting)
+            raise
+
+    async def _record_or_keep(self, sighting: Sighting, before: asyncio.Future | None) -> None:
         if before is not None:
             await asyncio.wait([before])
         if not self.breaker.open:
@@ -275,14 +235,16 @@ class Gateway:
 
     async def _ask_softly(self, query, *args, timeout_s: float):
         self._keep()
-        if self.breaker.open:
+        if self.breaker.open or time.monotonic() < self._pages_rest_until:
             return None
         try:
             return await self._on(self._reads, self._look, query, *args, timeout_s=timeout_s)
-        except (Overdue, LaneFull, *LATER) as error:
-            # A page waits shorter than a decision does: that alone proves nothing.
-            if not isinstance(error, Overdue):
-                self._failed(error)
+        except (Overdue, LaneFull):
+            # A page waits shorter than a decision does, so this opens no breaker; but the pages
+            # that follow need not wait as well.
+            self._pages_rest_until = time.monotonic() + PAGES_REST_S
+        except LATER as error:
+            self._failed(error)
         except UsageError as error:
             log.info("No advice: %s", error)
         except Exception:
@@ -407,7 +369,7 @@ class Gateway:
         """End the threads; for tests."""
         self._closed = True
         self._wake.set()
-        for lane in (self._admission, self._records, self._reads, self._disk):
+        for lane in (self._asks.lane, self._records, self._reads, self._disk):
             lane.close()
         if self._keeper is not None:
             self._keeper.join(timeout=10)

@@ -15,12 +15,11 @@ from html import unescape
 from ..domain.errors import BadInput
 from ..domain.instants import parse_instant
 from ..domain.shapes import Shape
-from ..domain.sightings import Sighting
 from . import kube_profiles
-from .form import refuses_surely, slug_of
+from .form import slug_of
 from .gateway import utc_now
 from .mixin import UsageMixin, settle
-from .refusal import uncounted
+from .refusal import form_refusal, uncounted
 from .run import Run
 from .shapes import shape_of_pod
 
@@ -86,8 +85,7 @@ class KubeUsageMixin(UsageMixin):
         run = self._usage_run
         if run is None:
             # Started past the Hub's own way: nobody asked before, so this is the first to know.
-            await self.run_pre_spawn_hook()
-            run = self._usage_run
+            run = self._usage_run = Run(str(uuid.uuid4()))
         shape = self._usage_count(lambda: shape_of_pod(pod, self._usage_settings, run.profile))
         if run.admitted is None:
             await self._usage_admit(run, self._usage_ask(run, shape))
@@ -103,18 +101,13 @@ class KubeUsageMixin(UsageMixin):
         """Before anything is created, so that a refusal leaves no volume claim behind."""
         slug, shape, certain = self._usage_estimate(self.user_options, early=False)
         if slug is None:
+            if not callable(self.profile_list):
+                # KubeSpawner would fail on it later, which counts as a failure of the Hub.
+                raise form_refusal("profile", "There is no such profile, or no such choice.", 400)
             return
         ask = replace(self._usage_ask(run, shape), profile=slug)
-        advice = await self._usage_gateway.advise(ask)
-        if advice is None or not refuses_surely(advice, certain):
-            return
-        # What people are told is a recorded decision. Should the gate say yes after all, that
-        # answer is given back: it was for an estimate, and only the pod may be admitted.
-        await self._usage_admit(run, ask)
-        self._usage_gateway.enqueue(
-            Sighting(run.session_id, "void", utc_now(), "never_started", "advice_outdated")
-        )
-        self._usage_run = Run(str(uuid.uuid4()))
+        if await self._usage_refuse_early(run, ask, certain):
+            self._usage_run = Run(str(uuid.uuid4()))
 
     def _usage_shape_is_certain(self, *, early: bool) -> bool:
         """Whether traits and the static profile decide the pod: nobody's code will change it."""

@@ -320,6 +320,7 @@ class UsageMixin(FormMixin):
         if run is not None and not now and run.stop_called_at is None:
             run.stop_called_at = utc_now()
             run.cancelled = not self._usage_hub_gave_up()
+            run.hub_ends = hub_ends()
             if run.started is not None and run.admitted:
                 self._usage_gateway.enqueue(
                     Sighting(run.session_id, "stop_accepted", run.stop_called_at, "stop_called")
@@ -366,3 +367,9 @@ class UsageMixin(FormMixin):
         """Wait for a sighting, but not beyond a deadline; it goes on by itself."""
         span = timedelta(seconds=2 * self._usage_settings.decision_timeout_s)
         await asyncio.wait([task], timeout=span.total_seconds())
+
+
+def hub_ends() -> bool:
+    """Whether the Hub is shutting down, and stops its servers for that."""
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return any(name.endswith(".shutdown_cancel_tasks") for name in names)

@@ -34,6 +34,8 @@ class Run:
     exit_code: int | None = None
     stop_called_at: datetime | None = None
     stop_failed: bool = False
+    #: The Hub itself is shutting down and takes its servers along.
+    hub_ends: bool = False
     #: The start was given up by a person, not by the Hub.
     cancelled: bool = False
     closed: bool = False
@@ -120,4 +122,4 @@ class Run:
             return "stopped" if self.cancelled else "start_failed"
         if self.dead_at is not None or evidence == "hub_restart":
             return "died"
-        return "stopped"
+        return "hub_shutdown" if self.hub_ends else "stopped"

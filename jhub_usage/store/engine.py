@@ -70,9 +70,9 @@ class Tx:
     def insert_once(self, table: sa.Table, values: dict) -> bool:
         """Insert a row unless its key is there; whether it was new. Waits for who inserts now."""
         insert = postgresql.insert if self.postgres else sqlite.insert
-        return bool(
-            self.conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount
-        )
+        statement = insert(table).values(**values).on_conflict_do_nothing()
+        made = self.conn.execute(statement, execution_options={"preserve_rowcount": True})
+        return made.rowcount == 1
 
     def lock(self, statement: sa.Select) -> sa.Select:
         """FOR UPDATE where that exists; a SQLite writer already is alone."""
@@ -127,8 +127,8 @@ class Database:
         )
         # Said in full and sent in one round trip: a database may have another default, and what
         # is read after a lock must not be as old as the transaction.
-        self._begin_write = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" + set_local
-        self._begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + set_local
+        self._begin_write = "begin isolation level read committed read write" + set_local
+        self._begin_read = "begin isolation level repeatable read read only" + set_local
         self.engine = self._sqlite(pool_size) if self.sqlite else self._postgres(pool_size)
         if not self.sqlite:
             # The driver opens no transaction by itself, see _first_statement. What it is told to

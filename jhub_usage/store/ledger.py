@@ -16,6 +16,7 @@ from . import tables as t
 from .engine import Tx
 
 _E = t.entries.c
+MAX_KEY = 255
 
 
 @dataclass(frozen=True)

@@ -290,6 +290,7 @@ rates_ = Table(
     CheckConstraint("price_micro IS NULL OR price_micro >= 0", name="price"),
 )
 
+# A decision names its rule for good, so an id is never given out twice, on SQLite neither.
 rules_ = Table(
     PREFIX + "rules",
     metadata,
@@ -302,6 +303,7 @@ rules_ = Table(
     Column("wallet_id", BigId, ForeignKey(wallets_.c.id)),
     Column("starting_grant_micro", Whole, nullable=False),
     Column("overdraft_micro", Whole),
+    sqlite_autoincrement=True,
 )
 
 limits_ = Table(

@@ -146,7 +146,7 @@ AMOUNTS = st.integers(0, 10**15).map(lambda n: f"{n // 10**6}.{n % 10**6:06d}")
 
 
 @settings(
-    max_examples=60, deadline=None,
+    max_examples=40, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(

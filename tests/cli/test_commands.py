@@ -268,6 +268,24 @@ def test_a_database_without_tables(db_url, capsys, tmp_path):
     assert "up to date" in capsys.readouterr().out
 
 
+def test_names_of_people_are_those_of_one_hub(shell, monkeypatch, tmp_path):
+    shell.ok("wallet", "create", "lab")
+    (tmp_path / "lab.yaml").write_text("people: [{person: ada, wallet: lab}]")
+    before = shell.rows()
+    monkeypatch.setenv("JHUB_USAGE_HUB_ID", "prod")
+    assert shell.ok("db", "upgrade") == "The tables are up to date.\n"
+    for words in (
+        ["apply", "lab.yaml"],
+        ["apply", "lab.yaml", "--dry-run"],
+        ["export"],
+        ["wallet", "member", "lab", "ada", "--expected"],
+        ["session", "list", "--person", "ada"],
+    ):
+        shell(*words)
+        assert shell.status == 4 and "knows the hubs hub, not 'prod'" in shell.err
+    assert shell.rows() == before
+
+
 def test_tables_hide_no_text_and_stand_in_columns(capsys):
     from jhub_usage.commands.shell import print_table
 

@@ -59,8 +59,8 @@ def decide(balance=10_000_000, *, overdraft=0, meters=(), limits=(), usage=None,
          {"balance": 6_666_665, "meters": [running(60)]}, "wallet"),
         ("with its reserve it may", {"balance": 6_666_666, "meters": [running(60)]}, "ok"),
         ("a closed wallet", {"closed": True}, "wallet_closed"),
-        ("a limit goes before the money", {"balance": 0, "limits": [Limit("everyone", "gpus", 3000)]},
-         "limit"),
+        ("a limit goes before the money",
+         {"balance": 0, "limits": [Limit("everyone", "gpus", 3000)]}, "limit"),
         ("someone else's limit", {"limits": [Limit("person", "gpus", 0, person="ada2")]}, "ok"),
         ("someone else's wallet", {"limits": [Limit("wallet", "gpus", 0, wallet_id=77)]}, "ok"),
     ],
@@ -100,7 +100,8 @@ def test_a_fee_and_a_reserve_are_named():
          ["the wallet lab is 2 servers at once"]),
         (Limit("wallet_person", "cpu", 8000, wallet_id=7, person="*"), {},
          ["each person within the wallet lab is 8 cores"]),
-        (Limit("group", "memory", 2**30, group="lab", each=True), {}, ["each member of lab is 1 GiB"]),
+        (Limit("group", "memory", 2**30, group="lab", each=True), {},
+         ["each member of lab is 1 GiB"]),
         (Limit("profile", "gpus", 1000, profile="big"), {}, ["profile big is 1 GPUs"]),
         (Limit("person", "gpus", 1000, person="ada"), {}, ["ada is 1 GPUs"]),
     ],
@@ -124,7 +125,8 @@ def test_what_is_held(session_limit_s, whole, hold):
 @pytest.mark.parametrize(
     ("everything", "wallet", "effective"),
     [("off", None, "off"), ("off", "enforce", "off"), ("observe", None, "observe"),
-     ("observe", "enforce", "enforce"), ("enforce", "observe", "observe"), ("enforce", "off", "off")],
+     ("observe", "enforce", "enforce"), ("enforce", "observe", "observe"),
+     ("enforce", "off", "off")],
 )  # fmt: skip
 def test_one_switch_turns_all_off(everything, wallet, effective):
     assert effective_mode(everything, wallet) == effective

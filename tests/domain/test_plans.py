@@ -8,8 +8,8 @@ from jhub_usage.adapters import files
 from jhub_usage.domain import plans
 from jhub_usage.domain.declared import Problems, limit_amount_text, parse_limit_amount
 from jhub_usage.domain.declaring import declare
+from jhub_usage.domain.held import Held, HeldWallet
 from jhub_usage.domain.limits import SCALE
-from jhub_usage.domain.plans import Held, HeldWallet
 from jhub_usage.domain.rates import Rate
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -262,6 +262,13 @@ def test_all_problems_of_all_files_are_told_at_once(tmp_path):
     with pytest.raises(Problems) as caught:
         files.read_files([tmp_path / "none.yaml", tmp_path / "also-none.csv"])
     assert len(caught.value.problems) == 2
+
+
+def test_thousands_of_problems_fill_no_screen():
+    with pytest.raises(Problems) as caught:
+        declared("wallets:\n" + "  - {overdraft: -1}\n" * 3000)
+    assert len(caught.value.problems) == 3000
+    assert len(caught.value.message.splitlines()) == 51
 
 
 def test_a_nested_bomb_is_refused_quickly():

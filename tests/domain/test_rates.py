@@ -27,13 +27,15 @@ PRECEDENCE = [
     ("model beats general", [rate("gpu", 4), rate("gpu", 7, "A100")], "A100", "big", 7),
     ("another model does not", [rate("gpu", 4), rate("gpu", 7, "A100")], "T4", "big", 4),
     ("profile beats model", [rate("gpu", 7, "A100"), rate("gpu", 2, "", "big")], "A100", "big", 2),
-    ("both beat profile", [rate("gpu", 2, "", "big"), rate("gpu", 9, "A100", "big")], "A100", "big", 9),
+    ("both beat profile", [rate("gpu", 2, "", "big"), rate("gpu", 9, "A100", "big")],
+     "A100", "big", 9),
     ("names are whole", [rate("gpu", 4), rate("gpu", 9, "A100-80")], "A100", "big", 4),
     ("profiles too", [rate("gpu", 4), rate("gpu", 9, "", "bigger")], "A100", "big", 4),
     ("not yet", [rate("gpu", 4), rate("gpu", 9, at=NOW + DAY)], "A100", "", 4),
     ("the newest", [rate("gpu", 4, at=NOW - DAY), rate("gpu", 5)], "A100", "", 5),
     ("NULL ends a rate and the general one goes on",
-     [rate("gpu", 4, at=NOW - DAY), rate("gpu", 7, "A100", at=NOW - DAY), rate("gpu", None, "A100")],
+     [rate("gpu", 4, at=NOW - DAY), rate("gpu", 7, "A100", at=NOW - DAY),
+      rate("gpu", None, "A100")],
      "A100", "", 4),
     ("NULL ends it for good", [rate("gpu", 4, at=NOW - DAY), rate("gpu", None)], "A100", "", None),
     ("and it can begin again", [rate("gpu", None, at=NOW - DAY), rate("gpu", 3)], "A100", "", 3),
@@ -134,8 +136,7 @@ def test_any_cutting_sums_to_the_same(per_hour, fee, cuts):
     """Slices are C(end) - C(start), the first one takes F: no cut gains or loses a micro-credit."""
     cuts = sorted(cuts)
     slices = [cost(per_hour, fee, cuts[0])] + [
-        cost(per_hour, fee, b) - cost(per_hour, fee, a)
-        for a, b in itertools.pairwise(cuts)
+        cost(per_hour, fee, b) - cost(per_hour, fee, a) for a, b in itertools.pairwise(cuts)
     ]
     assert sum(slices) == cost(per_hour, fee, cuts[-1])
     assert min(slices) >= 0

@@ -143,10 +143,10 @@ def make_site(tmp_path, site_url):
         sock, port = bind_unused_port()
         server = HTTPServer(app, xheaders=True)
         server.add_sockets([sock])
+        stops.append((server, service))
         if connect:
             await asyncio.to_thread(service._open)
             service.ready = True
-        stops.append((server, service))
         return Site(service, app, port, models)
 
     yield make

@@ -48,9 +48,7 @@ class FakeHub:
 
     def end(self, name: str, server="") -> None:
         user = self.users[name]
-        self.users[name] = replace(
-            user, servers=tuple(s for s in user.servers if s.name != server)
-        )
+        self.users[name] = replace(user, servers=tuple(s for s in user.servers if s.name != server))
 
     def _answer(self) -> None:
         if self.away:
@@ -132,4 +130,5 @@ class Role:
             "admin": self.admin,
             "groups": list(self.groups),
             "scopes": list(self.scopes),
+            "token_id": f"id-of-{self.name}",
         }

@@ -52,7 +52,7 @@ class Books:
         self.act(rules.add, Rule(0, "wallet", wallet_id=wallet_id, group=group))
 
     def limit(self, **fields) -> None:
-        self.act(limits.create, Limit(**fields))
+        self.act(limits.add, Limit(**fields))
 
     # -- what is there --------------------------------------------------------------------------
 

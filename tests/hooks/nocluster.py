@@ -1,4 +1,5 @@
-"""A real KubeSpawner without Kubernetes: its own `start`, its own manifests, pods kept in a dict.
+"""Spawners without a Hub, and a real KubeSpawner without Kubernetes: its own
+`start`, its own manifests, pods kept in a dict.
 
 Only the calls that would leave the process are replaced. Limitations: a pod runs as soon as it is
 created; nothing schedules, restarts or evicts it unless the test changes the dict.
@@ -83,13 +84,18 @@ class NoCluster(KubeSpawner):
         return next((plain(thing) for kind, thing in self.created if kind == "pod"), None)
 
 
-def kube_spawner(monkeypatch, config: Config, *, name: str = "ada", groups=(), options=None):
-    """A wrapped spawner of a user, as the Hub would make it."""
+def kube_spawner(monkeypatch, config: Config, **more):
+    """A wrapped KubeSpawner of a user, as the Hub would make it."""
     import kubespawner.spawner as module
 
     monkeypatch.setattr(module, "load_config", lambda **_: None)
     monkeypatch.setattr(module, "shared_client", lambda *_: None)
     config.KubeSpawner.setdefault("events_enabled", False)
+    return make_spawner(NoCluster, config, _mock=True, **more)
+
+
+def make_spawner(base, config: Config, *, name="ada", groups=(), options=None, **more):
+    """A wrapped spawner of any class."""
     user = SimpleNamespace(
         name=name,
         id=7,
@@ -102,12 +108,11 @@ def kube_spawner(monkeypatch, config: Config, *, name: str = "ada", groups=(), o
     hub = SimpleNamespace(
         public_host="", url="http://hub", base_url="/hub/", api_url="http://hub/hub/api"
     )
-    spawner = usage_spawner(NoCluster)(_mock=True, config=config, user=user, hub=hub)
-    spawner.__dict__["orm_row"] = SimpleNamespace(
+    spawner = usage_spawner(base)(config=config, user=user, hub=hub, **more)
+    # what the trait would do with a row of the Hub's database is not needed here
+    spawner._trait_values["orm_spawner"] = SimpleNamespace(
         name="", started=CREATED.replace(tzinfo=None), server=None, user_options=None
     )
-    spawner.trait_values  # the traits exist
-    spawner._trait_values["orm_spawner"] = spawner.__dict__["orm_row"]
     spawner.user_options = options or {}
     spawner.api_token = "token"
     return spawner

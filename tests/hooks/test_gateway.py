@@ -255,6 +255,16 @@ async def test_what_comes_after_something_spooled_is_spooled_too(make):
     assert [(e.session_id, e.kind) for e in kept] == [("s1", "started"), ("s1", "ended")]
 
 
+async def test_a_hub_that_shuts_down_keeps_what_was_under_way(make):
+    gateway = make(decision_timeout_s=5)
+    gateway.fake.gate.clear()
+    task = gateway.enqueue(sighting("s1", "ready"))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [p.name.partition("-")[2] for p in gateway.spool.files()] == ["s1.json"]
+
+
 async def test_a_full_disk_keeps_it_in_memory(make):
     gateway = make()
     gateway._keep = lambda: None
@@ -342,6 +352,9 @@ async def test_a_page_waits_no_longer_than_it_may(make):
     begun = time.monotonic()
     assert await gateway.offer(ADA, []) is None and await gateway.advise(ask(), 0.1) is None
     assert time.monotonic() - begun < 1 and not gateway.breaker.open
+    begun = time.monotonic()
+    assert await gateway.offer(ADA, ["other"]) is None
+    assert time.monotonic() - begun < 0.05, "the next page does not wait as well"
 
 
 # -- the parts ------------------------------------------------------------------------------------

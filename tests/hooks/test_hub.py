@@ -159,6 +159,7 @@ def test_the_form_page_shows_why(hub):
 def test_a_profile_that_does_not_exist_is_a_wrong_question(hub):
     status, answer = start(hub, "zoe", {"profile": "nope"})
     assert status == 400 and "cpu, gpu, big" in answer["message"]
+    assert hub.running
     assert hub.books.admissions("zoe") == []
 
 

@@ -103,6 +103,7 @@ def test_a_hub_that_stops_and_leaves_its_servers_or_takes_them_along(hub, books)
     hub.sigterm()
     row = books.last("ada")
     assert (row.id, row.state, row.ended_evidence) == (ada.id, "ended", "post_stop_hook")
+    assert row.end_reason == "hub_shutdown"
 
 
 @pytest.mark.parametrize("hub_python", ["hub6"], indirect=True)

@@ -182,6 +182,16 @@ async def test_callables_of_a_profile_run_once(make, books, config):
     assert [v["name"] for v in spawner.pod["spec"]["volumes"]].count("v") == 1
 
 
+@pytest.mark.parametrize("options", [{"profile": "nope"}, {"profile": "gpu", "count": "9"}])
+async def test_what_the_list_does_not_have_is_a_wrong_question(make, books, options):
+    """KubeSpawner alone would raise ValueError or KeyError, which counts as the Hub's failure."""
+    spawner = make(options=options)
+    with pytest.raises(HTTPError) as caught:
+        await spawn(spawner)
+    assert caught.value.status_code == 400 and spawner.created == []
+    assert books.admissions() == []
+
+
 async def test_a_fractional_gpu_is_a_wrong_question(make, books, config):
     config.KubeSpawner.extra_resource_limits = {"nvidia.com/gpu": "0.5"}
     spawner = make()

@@ -43,14 +43,14 @@ class Race:
             modes.set_mode(tx, "enforce", actor=SYSTEM)
             rules.replace(tx, [], actor=SYSTEM)
 
-    def wallet(self, name, credits, *, profile="", person="", overdraft_micro=0) -> int:
-        """A wallet that pays for a profile or a person."""
+    def wallet(self, name, credits, *, profile="") -> int:
+        """A wallet, which pays for a profile if one is given."""
         with self.db.write() as tx:
-            wallet_id = wallets.create(tx, name, overdraft_micro=overdraft_micro, actor=SYSTEM)
+            wallet_id = wallets.create(tx, name, actor=SYSTEM)
             if credits:
                 wallets.grant(tx, wallet_id, credits * 10**6, policy=work.POLICY, actor=SYSTEM)
-            rule = Rule(0, "wallet", wallet_id, profile=profile, person=person)
-            rules.add(tx, rule, actor=SYSTEM)
+            if profile:
+                rules.add(tx, Rule(0, "wallet", wallet_id, profile=profile), actor=SYSTEM)
         return wallet_id
 
     def limit(self, limit):
@@ -116,10 +116,10 @@ def pg_race(pg_url, processes):
     made.close()
 
 
-def ask(person, *, profile="lab", server=None, groups=(), shape=ONE_GPU, session_id=None, hub="hub"):
+def ask(person, *, profile="lab", groups=()):
     """One start of one GPU."""
     number = sum(person.encode())
     return Ask(
-        session_id=session_id or str(uuid.uuid4()), hub_id=hub, person=PersonKey(person, number),
-        server_name=server or uuid.uuid4().hex[:8], profile=profile, shape=shape, groups=groups,
+        session_id=str(uuid.uuid4()), hub_id="hub", person=PersonKey(person, number),
+        server_name=uuid.uuid4().hex[:8], profile=profile, shape=ONE_GPU, groups=groups,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Of any number of simultaneous starts that a wallet or a limit allows k of, exactly k are admitted.
+"""Of any number of simultaneous starts of which k are allowed, exactly k are admitted.
 
 From several processes with several threads each, on both databases (rule 19). The broken copies in
 `work` must be caught by the very same races.

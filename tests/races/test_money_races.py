@@ -102,9 +102,7 @@ def test_a_wallets_last_credit_is_given_to_a_transfer_or_to_a_start(race):
     """A transfer locks the wallet, an admission too: never both."""
     a, b = race.wallet("a", 1, profile="lab"), race.wallet("b", 0)
     asks = [[ask(f"p{n}")] for n in range(4)]
-    decisions, moved = race.run(
-        (work.admit, asks), (work.move, "transfer", (a, b, 1_000_000), 2)
-    )
+    decisions, moved = race.run((work.admit, asks), (work.move, "transfer", (a, b, 1_000_000), 2))
     admitted = sum(d.may_start for d in decisions)
     assert admitted + moved.count("done") == 1
     with race.db.read() as tx:

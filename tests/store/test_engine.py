@@ -110,7 +110,9 @@ def test_timeouts_end_with_their_transaction(pg_url):
 def test_isolation_is_ours_whatever_the_database_prefers(postgres, pg_url):
     """Where the default is REPEATABLE READ, what is read after the gate must still be new."""
     name = name_of(pg_url)
-    postgres.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'")
+    postgres.execute(
+        f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'"
+    )
     db = prepared(pg_url)
     with db.write() as tx:
         tx.conn.exec_driver_sql("SELECT 1 FROM jhub_usage_gate")

@@ -3,8 +3,9 @@
 from ...actions import limits as actions
 from ...actions import views
 from ...actions.wallets import find
+from ...domain.declared import parse_limit_amount
 from ...domain.limits import Limit
-from .. import parse, present
+from .. import present
 
 
 async def index(call) -> dict:
@@ -26,7 +27,7 @@ async def create(call) -> dict:
         limit = Limit(
             subject=body["subject"],
             resource=body["resource"],
-            amount=parse.limit_amount(body["resource"], body["amount"]),
+            amount=parse_limit_amount(body["resource"], body["amount"]),
             person=body.get("person", ""),
             group=body.get("group", ""),
             wallet_id=find(tx, wallet).id if wallet else None,

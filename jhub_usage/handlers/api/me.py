@@ -1,10 +1,14 @@
 """What a person sees of themselves."""
 
+from datetime import timedelta
+
 from ...actions import ownership, views
 from .. import present
 from .sessions import shown
 
 RECENT = 10
+#: Older refusals are of no use to anybody; their numbers still lead to them.
+REFUSED_DAYS = 14
 
 
 async def show(call) -> dict:
@@ -14,6 +18,8 @@ async def show(call) -> dict:
 def mine(tx, caller, hub_id: str, cache) -> dict:
     """Own wallets, running servers, the latest that ended, and what was not simply admitted."""
     person_id = ownership.person_id(tx, hub_id, caller.person)
+    now = tx.now()
+    since = now - timedelta(days=REFUSED_DAYS)
     wallets = views.my_wallets(tx, person_id, caller.groups, caller.name, cache)
     running, recent, refused = [], [], []
     if person_id is not None:
@@ -25,9 +31,9 @@ def mine(tx, caller, hub_id: str, cache) -> dict:
     return {
         "name": caller.name,
         "mode": cache.get(tx).mode,
-        "at": tx.now(),
+        "at": now,
         "wallets": [present.wallet(w) for w in wallets if not w.closed],
         "running": shown(tx, running),
         "recent": shown(tx, recent),
-        "refused": [present.decision(d) for d in refused],
+        "refused": [present.decision(d) for d in refused if d["decided_at"] >= since],
     }

@@ -16,7 +16,7 @@ async def create(call) -> dict:
     if person is None or name != call.caller.name:
         if not call.caller.may("read", "admin"):
             raise NotAllowed("A quote for somebody else needs read.")
-        found = await call.service.identities.get(name)
+        found = await call.service.hub.user(name)
         person, groups = (found.person, found.groups) if found else (PersonKey(name), ())
     ask = Ask(
         session_id=str(uuid.uuid4()),
@@ -28,9 +28,7 @@ async def create(call) -> dict:
         groups=groups,
         wallet_name=body.get("wallet", ""),
     )
-    decision = await call.look(
-        admissions.advise, ask, policy=call.ctx.policy, cache=call.ctx.cache
-    )
+    decision = await call.look(admissions.advise, ask, policy=call.ctx.policy, cache=call.ctx.cache)
     quote = decision.quote.to_json()
     return {
         "decision": decision.decision,

@@ -3,6 +3,7 @@
 from ...actions import limits as limit_actions
 from ...actions import listings, ownership, views
 from ...actions import wallets as actions
+from ...domain.declared import parse_limit_amount
 from ...domain.errors import BadInput, NotAllowed, NotFound
 from ...domain.limits import Limit
 from .. import paging, parse, present
@@ -192,9 +193,7 @@ async def transfer(call) -> dict:
     amount = parse.amount(call.body)
 
     def move(tx, *, actor):
-        roles = ownership.roles_of(
-            tx, call.settings.hub_id, call.caller.person, call.caller.groups
-        )
+        roles = ownership.roles_of(tx, call.settings.hub_id, call.caller.person, call.caller.groups)
         free = call.caller.may("manage", "admin")
         try:
             target = actions.find(tx, to).id
@@ -220,7 +219,7 @@ async def add_limit(call) -> dict:
     limit = Limit(
         subject="wallet_person" if person else "wallet",
         resource=resource,
-        amount=parse.limit_amount(resource, call.body["amount"]),
+        amount=parse_limit_amount(resource, call.body["amount"]),
         person=person,
         wallet_id=call.path["wallet_id"],
     )

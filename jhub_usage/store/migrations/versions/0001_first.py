@@ -266,6 +266,7 @@ def upgrade():
             ["wallet_id"], ["jhub_usage_wallets.id"], name=op.f("fk_jhub_usage_rules_wallet_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jhub_usage_rules")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "jhub_usage_sessions",
