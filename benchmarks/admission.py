@@ -21,14 +21,17 @@ from datetime import UTC, datetime
 from functools import partial
 
 import psycopg
+from traitlets.config import Config
 
 from jhub_usage.actions import admissions, hubs, modes, wallets
 from jhub_usage.actions import rules as rule_actions
+from jhub_usage.config import resolve
 from jhub_usage.domain.admission import Ask, PersonKey, Policy
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.instants import EPOCH
 from jhub_usage.domain.rules import Rule
 from jhub_usage.domain.shapes import Gpus, Shape
+from jhub_usage.spawning.gateway import Gateway
 from jhub_usage.store import people
 from jhub_usage.store.catalog import CatalogCache
 from jhub_usage.store.engine import Database
@@ -140,26 +143,25 @@ class Bench:
 
     # -- measuring ------------------------------------------------------------------------------
 
-    def threads(self, way, at_once: int, total: int, one_wallet: bool) -> list[float]:
-        """Seconds of each call; ``at_once`` threads call as fast as they can."""
+    def threads(self, way, at_once: int, one_wallet: bool) -> list[float]:
+        """Seconds of each call of one round; ``at_once`` threads call as fast as they can."""
         took: list[float] = []
-        for _ in range(max(1, total // ROUND)):
-            left = itertools.count(1)
-            share = max(1, ROUND // at_once) * at_once
+        left = itertools.count(1)
+        share = max(1, ROUND // at_once) * at_once
 
-            def work(left=left, share=share):
-                while next(left) <= share:
-                    begun = time.perf_counter()
-                    way(one_wallet)
-                    took.append(time.perf_counter() - begun)
+        def work():
+            while next(left) <= share:
+                begun = time.perf_counter()
+                way(one_wallet)
+                took.append(time.perf_counter() - begun)
 
-            if at_once == 1:
-                work()
-            else:
-                pool = self.pool(at_once)
-                for done in [pool.submit(work) for _ in range(at_once)]:
-                    done.result()
-            self.close_all()
+        if at_once == 1:
+            work()
+        else:
+            pool = self.pool(at_once)
+            for done in [pool.submit(work) for _ in range(at_once)]:
+                done.result()
+        self.close_all()
         return took
 
     def pool(self, threads: int) -> ThreadPoolExecutor:
@@ -168,43 +170,38 @@ class Bench:
             self.pools[threads] = ThreadPoolExecutor(threads)
         return self.pools[threads]
 
-    def gateway(self, at_once: int, total: int, one_wallet: bool) -> list[float]:
+    def gateway(self, at_once: int, one_wallet: bool) -> list[float]:
         """Through the hooks' gateway, as the Hub calls it: coroutines on one event loop."""
-        from traitlets.config import Config
-
-        from jhub_usage.config import resolve
-        from jhub_usage.spawning.gateway import Gateway
-
         took: list[float] = []
-        with tempfile.TemporaryDirectory() as folder:
-            config = Config()
-            config.JHubUsage.database_url = self.url
-            config.JHubUsage.spool_dir = f"{folder}/spool"
-            settings = resolve(config, {})
 
-            async def one(gateway):
-                ask = self.ask(one_wallet)
-                begun = time.perf_counter()
-                decision = await gateway.admit(ask)
-                took.append(time.perf_counter() - begun)
-                assert decision.decision == "admitted", decision
+        async def one():
+            ask = self.ask(one_wallet)
+            begun = time.perf_counter()
+            decision = await self._gateway.admit(ask)
+            took.append(time.perf_counter() - begun)
+            assert decision.decision == "admitted", decision
 
-            async def several():
-                gateway = Gateway(settings)
-                await gateway.admit(self.ask(one_wallet))  # it connects
-                try:
-                    for _ in range(max(1, total // max(ROUND, at_once))):
-                        if at_once == 1:
-                            for _ in range(ROUND):
-                                await one(gateway)
-                        else:
-                            await asyncio.gather(*(one(gateway) for _ in range(at_once)))
-                        self.close_all()
-                finally:
-                    gateway.close()
+        async def several():
+            for _ in range(max(1, ROUND // at_once)):
+                await asyncio.gather(*(one() for _ in range(at_once)))
 
-            asyncio.run(several())
+        self._loop.run_until_complete(several())
+        self.close_all()
         return took
+
+    def open_gateway(self, folder: str) -> None:
+        config = Config()
+        config.JHubUsage.database_url = self.url
+        config.JHubUsage.spool_dir = f"{folder}/spool"
+        self._gateway = Gateway(resolve(config, {}))
+        self._loop = asyncio.new_event_loop()
+
+    def close(self) -> None:
+        self._gateway.close()
+        self._loop.close()
+        for pool in self.pools.values():
+            pool.shutdown()
+        self.db.dispose()
 
     def close_all(self) -> None:
         with psycopg.connect(self.conninfo, autocommit=True) as conn:
@@ -258,32 +255,35 @@ def p(values, part: float) -> float:
     return values[min(len(values) - 1, int(part * len(values)))] * 1000
 
 
-def report(name: str, values, base: float | None) -> float:
-    middle = statistics.median(values) * 1000
-    ratio = f"{middle / base:6.2f}" if base else "  1.00"
-    print(f"  {name:<34} {middle:8.2f} {p(values, 0.99):8.2f} {ratio}  ({len(values)})", flush=True)
-    return middle
-
-
 def measure(bench: Bench, label: str, at_once: int, total: int, one_wallet: bool) -> None:
+    """One table. The ways take turns, so that whatever else the machine does meets all of them."""
     which = "one wallet" if one_wallet else "many wallets"
-    print(f"\n{at_once} at once, {which}, {label}          p50 ms   p99 ms  / raw")
-    ways = [
-        ("raw psycopg, five statements", partial(bench.threads, bench.raw)),
-        ("admit_many, one per transaction", partial(bench.threads, bench.ours)),
-        ("gateway (coalescing), as the Hub", bench.gateway),
-        ("empty commit", partial(bench.threads, bench.empty)),
-    ]
-    base = None
-    for name, way in ways:
-        way(at_once, ROUND, one_wallet)  # warm
-        middle = report(name, way(at_once, total, one_wallet), base)
-        base = base or middle
+    ways = {
+        "raw psycopg, five statements": partial(bench.threads, bench.raw),
+        "admit_many, one per transaction": partial(bench.threads, bench.ours),
+        "gateway (coalescing), as the Hub": bench.gateway,
+        "empty commit": partial(bench.threads, bench.empty),
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(1 + max(2, total // ROUND)):
+        for name, way in ways.items():
+            seconds = way(at_once, one_wallet)
+            if turn:  # the first one warms up
+                took[name] += seconds
+    print(f"\n{at_once} at once, {which}, {label:<22} p50 ms   p99 ms   / raw")
+    base = statistics.median(took["raw psycopg, five statements"])
+    for name, values in took.items():
+        middle = statistics.median(values)
+        print(
+            f"  {name:<36} {middle * 1000:8.2f} {p(values, 0.99):8.2f} "
+            f"{middle / base:7.2f}   ({len(values)})",
+            flush=True,
+        )
 
 
 def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="no millionth session, fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="without the million, fewer rounds")
     parser.add_argument("--total", type=int, help="admissions per cell")
     parser.add_argument("--past", type=int, nargs="*", help="past sessions (default 0 10000 10^6)")
     parser.add_argument("--at-once", type=int, nargs="*", default=None)
@@ -298,9 +298,10 @@ def main(arguments=None) -> None:
     server = servers.Postgres(binaries)
     begun = time.monotonic()
     try:
-        with server.database() as name:
+        with tempfile.TemporaryDirectory() as folder, server.database() as name:
             bench = Bench(server.url(name), server.conninfo(name))
             bench.prepare()
+            bench.open_gateway(folder)
             done = 0
             for past in pasts:
                 if past > done:
@@ -310,7 +311,7 @@ def main(arguments=None) -> None:
                 for at_once in args.at_once or ([1, 50] if args.quick else [1, 16, 50, 64]):
                     for one_wallet in (True, False):
                         measure(bench, label, at_once, total, one_wallet)
-            bench.db.dispose()
+            bench.close()
     finally:
         server.close()
     print(f"\n{time.monotonic() - begun:.0f} s in all")

@@ -9,6 +9,7 @@ time, stand beside it in the same run. Needs a PostgreSQL URL, or makes an SQLit
 
 import argparse
 import asyncio
+import gc
 import tempfile
 import time
 import uuid
@@ -26,21 +27,44 @@ from jhub_usage.store.engine import Database
 SHAPE = Shape(4000, 2**34, (Gpus("nvidia.com/gpu", "A100", 1),))
 
 
+class Collections:
+    """How long Python's garbage collector has paused the process, in ms."""
+
+    def __init__(self):
+        self.total = self.longest = self._begun = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, info: dict) -> None:
+        if phase == "start":
+            self._begun = time.perf_counter()
+        else:
+            took = (time.perf_counter() - self._begun) * 1000
+            self.total += took
+            self.longest = max(self.longest, took)
+
+
 async def gaps(work, seconds: float) -> list[float]:
-    """Milliseconds by which a ticker of 1 ms came late while ``work`` ran."""
+    """Milliseconds by which a ticker of 1 ms came late while ``work`` ran.
+
+    Pauses of the garbage collector are not counted as ours; they are shown apart.
+    """
     late, done = [], asyncio.Event()
 
     async def tick():
         while not done.is_set():
-            begun = time.perf_counter()
+            begun, paused = time.perf_counter(), COLLECTIONS.total
             await asyncio.sleep(0.001)
-            late.append((time.perf_counter() - begun - 0.001) * 1000)
+            span = (time.perf_counter() - begun - 0.001) * 1000
+            late.append(span - (COLLECTIONS.total - paused))
 
     ticking = asyncio.create_task(tick())
     await work(seconds)
     done.set()
     await ticking
     return sorted(late)
+
+
+COLLECTIONS = Collections()
 
 
 def show(name: str, late: list[float]) -> None:
@@ -98,10 +122,11 @@ async def measure(url: str, at_once: int, rounds: int) -> None:
     idle = await gaps(nothing, span)
     show("nothing else in the process", idle)
     show(f"{at_once} starts at once, {rounds} times", busy)
+    print(f"{'longest pause by garbage collection':34} {COLLECTIONS.longest:6.2f} ms")
     took.sort()
     print(
-        f"{'a decision, from ask to answer':34} {len(took):7} asks    p50 {took[len(took) // 2]:6.2f}   "
-        f"p99 {took[int(len(took) * 0.99)]:6.2f} ms"
+        f"{'a decision, from ask to answer':34} {len(took):7} asks    "
+        f"p50 {took[len(took) // 2]:6.2f}   p99 {took[int(len(took) * 0.99)]:6.2f} ms"
     )
     gateway.close()
 

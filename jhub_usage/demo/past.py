@@ -16,6 +16,7 @@ from ..domain.audit import HOOK, SYSTEM, Actor
 from ..domain.errors import UsageError
 from ..domain.sessions import OPEN
 from ..domain.sightings import Sighting
+from ..store import people
 from ..store.catalog import CatalogCache
 from ..store.engine import Tx
 from .profiles import shape_of
@@ -50,7 +51,9 @@ class Past:
         self.cache = CatalogCache()
         self._heap: list[tuple[datetime, int, Moment]] = []
         self._order = 0
-        self.admin = Actor("person", "admin", "127.0.0.1")
+        admin = PersonKey("admin")
+        known = people.resolve(tx, HUB, [admin], tx.now)
+        self.admin = Actor("person", "admin", "127.0.0.1", known[admin].id)
 
     def at(self, when: datetime, moment: Moment) -> None:
         """Let something happen at an instant."""

@@ -8,6 +8,7 @@ Limitations: one gateway per process and settings; its coroutines run on one eve
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -26,6 +27,8 @@ from .spool import LATER, FailedOpen, Spool, replay
 
 log = logging.getLogger("jhub_usage.gateway")
 
+#: How long one of our threads may keep the event loop waiting for the interpreter.
+SWITCH_S = 0.0005
 #: Seconds between two looks of the background thread, and while the database is away.
 IDLE_S, AWAY_S, AWAY_MAX_S = 5.0, 1.0, 10.0
 #: Seconds in which pages do not ask again after one has waited in vain.
@@ -45,6 +48,9 @@ class Gateway:
 
     def __init__(self, settings, *, context_factory=Context.from_settings) -> None:
         self.settings = settings
+        # Our threads compute while the event loop runs. By default Python lets a thread keep the
+        # interpreter for 5 ms when another one wants it; the loop should not wait that long.
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
         self.spool = Spool(settings.spool_dir)
         self.breaker = Breaker()
         self.facts: Callable[[], dict] = dict
