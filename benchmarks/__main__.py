@@ -1,6 +1,11 @@
-"""`python -m benchmarks`: run every measurement; arguments go to each."""
+"""`python -m benchmarks`: run every measurement. `--quick` shortens what can be shortened."""
 
-from . import admission
+import sys
+
+from . import admission, event_loop
 
 if __name__ == "__main__":
-    admission.main()
+    quick = sys.argv[1:]
+    admission.main(quick)
+    sys.argv[1:] = []
+    event_loop.main()

@@ -26,6 +26,7 @@ from traitlets.config import Config
 from jhub_usage.actions import admissions, hubs, modes, wallets
 from jhub_usage.actions import rules as rule_actions
 from jhub_usage.config import resolve
+from jhub_usage.context import Context
 from jhub_usage.domain.admission import Ask, PersonKey, Policy
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.instants import EPOCH
@@ -48,6 +49,11 @@ CLOSE = (
 )
 
 
+class Settings:
+    def policy(self) -> Policy:
+        return POLICY
+
+
 class Bench:
     """One prepared database and the ways to admit on it."""
 
@@ -55,6 +61,7 @@ class Bench:
         self.url, self.conninfo = url, conninfo
         self.db = Database(url, pool_size=64, lock_timeout_s=30, statement_timeout_s=600)
         self.cache = CatalogCache()
+        self.context = Context(Settings(), self.db)
         self.count = itertools.count()
         self._local = threading.local()
         self.pools: dict[int, ThreadPoolExecutor] = {}
@@ -91,10 +98,9 @@ class Bench:
 
     def ours(self, one_wallet: bool) -> None:
         ask = self.ask(one_wallet)
-        with self.db.write() as tx:
-            (decision,) = admissions.admit_many(
-                tx, [ask], policy=POLICY, cache=self.cache, actor=SYSTEM
-            )
+        (decision,) = self.context.act(
+            admissions.admit_many, [ask], policy=POLICY, cache=self.cache, actor=SYSTEM
+        )
         assert decision.may_start, decision
 
     def connection(self):

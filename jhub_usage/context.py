@@ -39,7 +39,7 @@ class Context:
 
     def act(self, action: Callable, *args, actor: Actor, **more):
         """One action in one write transaction."""
-        with self.db.write() as tx:
+        with self.db.write(getattr(action, "first_statement", "")) as tx:
             return action(tx, *args, actor=actor, **more)
 
     def look(self, query: Callable, *args, **more):
@@ -54,9 +54,7 @@ class Context:
         """
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="jhub-usage")
-        future = asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: call(*args, **more)
-        )
+        future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **more))
         done, _ = await asyncio.wait({future}, timeout=timeout_s)
         if not done:
             future.add_done_callback(lambda f: f.cancelled() or f.exception())

@@ -6,11 +6,14 @@ each time. What happened is shown on the configuration page and by the API.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from .actions import leases
 from .adapters.hub import HubRefused, HubUnavailable
+from .domain.audit import SYSTEM
 from .domain.errors import BadInput, UsageError
 from .domain.shapes import Shape
 from .looks import compare, stops
@@ -22,6 +25,8 @@ log = logging.getLogger("jhub_usage.loops")
 
 #: Longest pause after failures, in seconds. Short: what waits here is somebody's server or money.
 LONGEST_S = 60.0
+#: How long a service that went away keeps another one of the same hub waiting, in seconds.
+LEASE_S = 60.0
 #: A loop that failed so often in a row is told as a warning.
 WARN_AFTER = 3
 
@@ -33,6 +38,8 @@ class Loop:
     name: str
     interval_s: float
     run: Callable
+    #: One service of a hub does it, the one that holds the lease.
+    leased: bool = False
     last_begun_at: datetime | None = None
     last_ok_at: datetime | None = None
     last_error: str = ""
@@ -57,8 +64,8 @@ def table(settings) -> tuple[Loop, ...]:
     return (
         Loop("compare", 60.0, compare.run),
         Loop("spool", 10.0, replay_spool),
-        Loop("sync", settings.sync_interval_s, Sync().run),
-        Loop("stops", settings.stop_interval_s, stops.run),
+        Loop("sync", settings.sync_interval_s, Sync().run, leased=True),
+        Loop("stops", settings.stop_interval_s, stops.run, leased=True),
     )
 
 
@@ -98,7 +105,10 @@ class LoopRunner:
         """One pass of one loop; errors are kept and told, never raised."""
         loop.last_begun_at = datetime.now(UTC)
         try:
-            loop.notes = await loop.run(self._service)
+            if loop.leased and not await self._leads():
+                loop.notes = {"waiting": 1}  # another service of this hub does it
+            else:
+                loop.notes = await loop.run(self._service)
         except Exception as error:
             loop.failures += 1
             known = isinstance(error, UsageError | HubUnavailable | HubRefused)
@@ -111,6 +121,14 @@ class LoopRunner:
         else:
             loop.failures = 0
             loop.last_ok_at = datetime.now(UTC)
+
+    async def _leads(self) -> bool:
+        settings = self._service.settings
+        # the same after a restart, so that a new process goes on at once
+        me = f"{socket.gethostname()}:{settings.service_port}"
+        return await self._service.ctx.act_soon(
+            leases.hold, f"loops:{settings.hub_id}", me, LEASE_S, actor=SYSTEM
+        )
 
     # -- what the looks ask of this machine ------------------------------------------------------
 

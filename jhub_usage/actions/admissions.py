@@ -27,6 +27,7 @@ from .sessions import end_superseded
 _A = t.admissions_.c
 
 
+@catalogs.through_gate
 def admit_many(
     tx: Tx, asks: Sequence[Ask], *, policy: Policy, cache: catalogs.CatalogCache, actor: Actor
 ) -> list[Decision]:

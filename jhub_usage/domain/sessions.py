@@ -64,14 +64,16 @@ class Meter:
         """The claim while a start is not known yet: accrual counts from admission (rule 13)."""
         if self.billed_from_at is not None or self.expired(at):
             return self.claim(at)
+        if not self.billed or self.billed_until_at is not None:
+            return -self.charged_micro
         accrued = 0
-        if self.billed and at >= self.admitted_at:
+        if at >= self.admitted_at:
             accrued = cost(self.per_hour_micro, self.fee_micro, elapsed_us(self.admitted_at, at))
-        return max(accrued, self.hold(at)) - self.charged_micro
+        return max(accrued, self.hold_micro) - self.charged_micro
 
     def beyond_hold(self, at: datetime) -> bool:
         """Whether it has used up its hold: only such a session may be stopped (rule 14)."""
-        return self.cost(at) > self.hold(at)
+        return self.billed_from_at is not None and self.cost(at) > self.hold(at)
 
     def hold_ends_at(self) -> datetime | None:
         """The first instant at which C > H; None if that never comes or no start is known."""

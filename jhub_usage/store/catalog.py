@@ -40,20 +40,29 @@ class Catalog:
 
 
 _GATE = sa.select(t.gate.c.mode, t.gate.c.config_version).where(t.gate.c.id == 1)
+_LOCK_GATE = f"SELECT mode, config_version FROM {t.gate.name} WHERE id = 1 FOR UPDATE"  # noqa: S608
+
+
+def through_gate(action):
+    """Marks an action that begins with the gate, so that its lock goes along with BEGIN."""
+    action.first_statement = _LOCK_GATE
+    return action
 
 
 def lock_gate(tx: Tx) -> tuple[str, int]:
     """Take the gate: (mode, config version). Everything that admits or configures goes through."""
-    return _gate(tx, tx.lock(_GATE))
+    taken = tx.take_first()
+    if taken is not None:
+        return _known(taken[0] if taken else None)
+    return _known(tx.execute(tx.lock(_GATE)).one_or_none())
 
 
 def read_gate(tx: Tx) -> tuple[str, int]:
     """(mode, config version) without the lock."""
-    return _gate(tx, _GATE)
+    return _known(tx.execute(_GATE).one_or_none())
 
 
-def _gate(tx: Tx, statement) -> tuple[str, int]:
-    row = tx.execute(statement).one_or_none()
+def _known(row) -> tuple[str, int]:
     if row is None:
         raise SchemaTooOld("The database is not set up yet: run `jhub-usage db upgrade`.")
     return row[0], row[1]

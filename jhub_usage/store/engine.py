@@ -27,9 +27,15 @@ PREPARE_AFTER = 5
 class Tx:
     """One open transaction: the connection, and the clock that its actions read."""
 
-    def __init__(self, conn: sa.Connection, clock: Clock | None):
+    def __init__(self, conn: sa.Connection, clock: Clock | None, first=None):
         self.conn = conn
         self._clock = clock
+        self._first = first
+
+    def take_first(self):
+        """The rows of the statement that went along with BEGIN, once; None if there was none."""
+        first, self._first = self._first, None
+        return first
 
     @property
     def postgres(self) -> bool:
@@ -131,7 +137,7 @@ class Database:
         self._begin_read = "begin isolation level repeatable read read only" + set_local
         self.engine = self._sqlite(pool_size) if self.sqlite else self._postgres(pool_size)
         if not self.sqlite:
-            # The driver opens no transaction by itself, see _first_statement. What it is told to
+            # The driver opens no transaction by itself, see _begun. What it is told to
             # commit or to roll back is ours all the same.
             self._ours = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -198,16 +204,20 @@ class Database:
         return engine
 
     @contextmanager
-    def write(self) -> Iterator[Tx]:
-        """One read-write transaction: commits at the end, rolls back on any exception."""
+    def write(self, first: str = "") -> Iterator[Tx]:
+        """One read-write transaction: commits at the end, rolls back on any exception.
+
+        ``first`` is a statement that PostgreSQL gets in one round trip with BEGIN, see
+        ``Tx.take_first``; without parameters.
+        """
         if self.sqlite:
             with self._alone(), _facts(), self.engine.connect() as conn:
                 conn = conn.execution_options(jhub_usage_write=True)
                 with conn.begin():
                     yield Tx(conn, self.clock)
             return
-        with _facts(), self._first_statement(self._begin_write) as conn:
-            yield Tx(conn, self.clock)
+        with _facts(), self._begun(self._begin_write, first) as (conn, rows):
+            yield Tx(conn, self.clock, rows)
             conn.commit()
 
     @contextmanager
@@ -217,7 +227,7 @@ class Database:
             with _facts(), self.engine.connect() as conn, conn.begin():
                 yield Tx(conn, self.clock)
             return
-        with _facts(), self._first_statement(self._begin_read) as conn:
+        with _facts(), self._begun(self._begin_read) as (conn, _):
             yield Tx(conn, self.clock)
 
     @contextmanager
@@ -231,22 +241,39 @@ class Database:
             self._writer.release()
 
     @contextmanager
-    def _first_statement(self, statement: str) -> Iterator[sa.Connection]:
-        # A pooled connection may have died while idle. Its first statement has done nothing yet,
-        # so that one may be tried again on a fresh connection; nothing later may.
+    def _begun(self, begin: str, first: str = "") -> Iterator[tuple[sa.Connection, list | None]]:
+        # A pooled connection may have died while idle. Its first words have done nothing yet, so
+        # those may be said again on a fresh connection; nothing later may.
         conn = self._ours.connect()
         try:
             try:
-                conn.exec_driver_sql(statement)
+                rows = self._say(conn, begin, first)
             except sa.exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
+                conn.invalidate(error)
                 conn.close()
                 conn = self._ours.connect()
-                conn.exec_driver_sql(statement)
-            yield conn
+                rows = self._say(conn, begin, first)
+            if not conn.in_transaction():
+                conn.begin()
+            yield conn, rows
         finally:
             conn.close()
+
+    def _say(self, conn: sa.Connection, begin: str, first: str) -> list | None:
+        # The driver takes several statements at once, which SQLAlchemy has no way to pass on.
+        driver, errors = conn.connection.driver_connection, conn.dialect.dbapi.Error
+        text = f"{begin}; {first}" if first else begin
+        try:
+            cursor = driver.execute(text)
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if first else None
+        except errors as error:
+            raise sa.exc.DBAPIError.instance(
+                text, None, error, errors, connection_invalidated=driver.closed
+            ) from error
 
     def dispose(self) -> None:
         """Close every pooled connection."""

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from jhub_usage.actions import (
     admissions,
@@ -237,3 +238,24 @@ def test_a_persons_account_number_that_the_hub_gave_again(world):
     second = world.admit(world.ask("eve", number=7, born=T0))
     views_ = {v.id: v.person_id for v in world.look(views.session_views)}
     assert views_[first.session_id] != views_[second.session_id]
+
+
+def test_an_admission_takes_few_round_trips(world):
+    """Who asks, the wallet's lock, what is open, one write: what a start waits for (PostgreSQL)."""
+    if world.db.sqlite:
+        return
+    world.db.clock = None
+    world.wallet("lab", 100, pays_for="*")
+    world.admit(world.ask("ada", "a"))
+    said = []
+
+    def listen(conn, cursor, statement, parameters, context, executemany):
+        said.append(statement.split("\n")[0])
+
+    sa.event.listen(world.db.engine, "before_cursor_execute", listen)
+    ask = world.ask("bob", "b", groups=("physics",))
+    assert world.admit(world.ask("ada", "b")).decision == "admitted"
+    assert len(said) <= 6, said  # she has a server: its row is read as well, and the gate
+    said.clear()
+    assert world.admit(ask).decision == "admitted"
+    assert len(said) <= 9, said  # somebody new

@@ -70,7 +70,7 @@ MOVES = {
     "end": (5, {"n": WHICH, "ago": AGO, "times": [1, 1, 2],
                 "reason": ["stopped", "stopped", "died", "start_failed", "hub_shutdown"]}),
     "settle": (3, {"n": WHICH, "ahead": [-7200, -60, -0.000001, 0, 0, 3600]}),
-    "watch": (3, {"times": [2, 3, 4]}),
+    "watch": (3, {"times": [2, 3, 4], "n": WHICH, "top_up": [0, 0, 40_000_000]}),
     "stops": (1, {"release": range(6)}),
     "confirm": (1, {}),
     "grant": (3, {"n": WHICH, "amount": AMOUNTS, "key": [None, 1]}),
@@ -441,12 +441,14 @@ class Money:
                 if waited and self.enforced(s) and self.over(s, "wallet_empty"):
                     assert s.id in {o.session_id for o in plan.orders}
 
-    def watch(self, times):
-        """Time goes by, the service looks: warn, order, ask again."""
+    def watch(self, times, n, top_up):
+        """Time goes by, the service looks: warn, order, perhaps a top-up, ask again."""
         for _ in range(times):
             self.stops(1)
             self.time_passes(601)
         self.stops(1)
+        if top_up:
+            self.grant(n, top_up, None)
         self.confirm()
 
     def confirm(self):

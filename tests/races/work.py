@@ -34,11 +34,11 @@ def cache_of(url: str) -> catalog.CatalogCache:
     return catalog.CatalogCache()
 
 
-def _with_retries(url, act):
+def _with_retries(url, act, first=""):
     """As the hook does: what did not get through is asked again, with the same UUID."""
     for _ in range(20):
         try:
-            with database(url).write() as tx:
+            with database(url).write(first) as tx:
                 return act(tx)
         except DatabaseUnavailable:
             time.sleep(0.01)
@@ -76,8 +76,11 @@ def admit(url, batches, start_at, *, broken="", threads=3) -> list:
             tx, batch, policy=POLICY, cache=cache_of(url), actor=SYSTEM
         )
 
+    # the gate's lock goes along with BEGIN, as it does at the doors
+    first = "" if broken else admissions.admit_many.first_statement
+
     def run(mine):
-        return [_with_retries(url, act(batch)) for batch in mine]
+        return [_with_retries(url, act(batch), first) for batch in mine]
 
     with BROKEN[broken]():
         shares = [batches[n::threads] for n in range(threads)]

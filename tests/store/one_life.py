@@ -35,7 +35,7 @@ SHAPE = Shape(4000, 2**34, (Gpus("nvidia.com/gpu", "A100", 1),))
 
 
 def live(url: str) -> str:
-    """Install, admit until the wallet refuses, run, charge, refund, stop, check; the server's name."""
+    """Install, admit until refused, run, charge, refund, stop, check; the server's name."""
     clock = [datetime(2026, 3, 1, tzinfo=UTC)]
     db = Database(url, clock=lambda: clock[0])
     policy, cache = Policy(), CatalogCache()
@@ -89,4 +89,4 @@ def live(url: str) -> str:
 
 if __name__ == "__main__":
     server = live(sys.argv[1])
-    print(f"fine: SQLAlchemy {sqlalchemy.__version__} on {server}")
+    sys.stdout.write(f"fine: SQLAlchemy {sqlalchemy.__version__} on {server}\n")

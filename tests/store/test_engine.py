@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from jhub_usage.actions import hubs, wallets
 from jhub_usage.domain.admission import Policy
 from jhub_usage.domain.audit import SYSTEM
-from jhub_usage.domain.errors import DatabaseUnavailable
+from jhub_usage.domain.errors import DatabaseUnavailable, SchemaTooOld
 from jhub_usage.store import catalog
 from jhub_usage.store.engine import Database
 
@@ -83,6 +83,53 @@ def test_a_lock_is_waited_for_only_so_long(db):
         thread.join()
     with db.write() as tx:
         assert catalog.lock_gate(tx)[0] == "observe"
+
+
+class TestTheGateAlongWithBegin:
+    """One round trip for both: it fails, waits and is repeated like the first statement it is."""
+
+    @catalog.through_gate
+    def take(tx):
+        return catalog.lock_gate(tx)
+
+    first = take.first_statement
+
+    def test_it_is_the_gate_and_its_lock(self, db):
+        with db.write(self.first) as tx:
+            assert catalog.lock_gate(tx) == ("observe", 1)
+            tx.conn.exec_driver_sql("UPDATE jhub_usage_gate SET mode = 'off'")
+            assert catalog.lock_gate(tx) == ("off", 1)  # asked again, it is read again
+            other = Database(str(db.url), lock_timeout_s=0.2)
+            with pytest.raises(DatabaseUnavailable), other.write(self.first) as second:
+                catalog.lock_gate(second)
+            other.dispose()
+        with db.write(self.first) as tx:
+            assert catalog.lock_gate(tx) == ("off", 1)
+
+    def test_what_is_done_with_nothing_else_is_undone(self, db):
+        with pytest.raises(KeyError), db.write(self.first):
+            raise KeyError
+        with db.write(self.first) as tx:
+            assert catalog.lock_gate(tx)
+
+    def test_a_database_without_tables(self, db_url):
+        db = Database(db_url)
+        with pytest.raises(SchemaTooOld, match="db upgrade"), db.write(self.first) as tx:
+            catalog.lock_gate(tx)
+        db.upgrade()
+        with pytest.raises(SchemaTooOld), db.write(self.first) as tx:
+            catalog.lock_gate(tx)
+        db.dispose()
+
+    def test_a_pooled_connection_that_died(self, postgres, pg_url):
+        db = prepared(pg_url, pool_size=1)
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name_of(pg_url)}'"
+        )
+        with db.write(self.first) as tx:
+            assert catalog.lock_gate(tx) == ("observe", 1)
+        db.dispose()
 
 
 def test_a_transaction_that_lies_idle_is_ended_by_the_server(pg_url):
