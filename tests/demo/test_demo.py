@@ -109,8 +109,7 @@ def test_a_newcomer_sees_prices_starts_pays_and_is_refused(demo, browser):
         assert (row.person, row.profile, row.state) == ("ada", "gpu-a100", "running")
         assert row.per_hour_micro == 4_288_000
         # the balance falls while it runs, and nothing is written meanwhile
-        first = page.inner_text("body")
-        assert "1 × A100" in first
+        assert "1 × A100" in page.inner_text("body").replace("\xa0", " ")
         seen = demo.query(views.session_views, ids=[row.id])[0].cost_micro
         assert wait_until(
             lambda: demo.query(views.session_views, ids=[row.id])[0].cost_micro > seen
@@ -137,6 +136,7 @@ def test_a_newcomer_sees_prices_starts_pays_and_is_refused(demo, browser):
         page.screenshot(path=demo.folder / "refused.png", full_page=True)
     refused = demo.query(views.decisions, kinds=["refused"], limit=1)[0]
     assert (refused["person"], refused["reason"]) == ("bob", "wallet")
+    assert refused["session_id"] in said  # the text quotes what our page knows it by
     assert not demo.query(views.session_views, open_only=True)
 
     assert not [v for c in demo.query(check.check) for v in c.violations]
