@@ -148,6 +148,31 @@ def warned_ids(tx: Tx) -> list[str]:
     return list(tx.execute(query.order_by(_S.stop_at)).scalars())
 
 
+def would_be_stopped(tx: Tx, *, days: int = 30, limit: int = 100) -> list[Mapping]:
+    """Sessions that observe mode left running although their money or time was up, newest first."""
+    c = t.audit.c
+    since = tx.now() - timedelta(days=days)
+    return tx.rows(
+        sa.select(
+            c.at,
+            _S.id.label("session_id"),
+            _S.server_name,
+            _S.state,
+            _S.stop_reason.label("reason"),
+            _P.name.label("person"),
+            _W.name.label("wallet"),
+            _S.wallet_id,
+        )
+        .select_from(t.audit)
+        .join(t.sessions_, _S.id == c.subject_id)
+        .join(t.people, _P.id == _S.person_id)
+        .outerjoin(t.wallets_, _W.id == _S.wallet_id)
+        .where(c.subject_kind == "session", c.action == "server.would_stop", c.at >= since)
+        .order_by(c.id.desc())
+        .limit(limit)
+    )
+
+
 def meters_of(tx: Tx, wallet_ids: Collection[int]) -> dict[str, dict]:
     """Of each open session of these wallets: whether its cost grows, and when and why it will end.
 

@@ -304,36 +304,6 @@ def _session_view(row, refunded: int, now: datetime) -> SessionView:
     )
 
 
-def entries(
-    tx: Tx,
-    *,
-    wallet_id: int | None = None,
-    session_id: str | None = None,
-    before_id: int | None = None,
-    limit: int = PAGE,
-) -> list[Mapping]:
-    """Ledger entries, newest first, with the words that belong to them."""
-    other = t.wallets_.alias("other")
-    query = (
-        sa.select(
-            t.entries,
-            t.notes.c.text.label("note"),
-            _P.name.label("actor"),
-            other.c.name.label("counter_wallet"),
-        )
-        .outerjoin(t.notes, t.notes.c.id == _E.note_id)
-        .outerjoin(t.people, _P.id == _E.actor_id)
-        .outerjoin(other, other.c.id == _E.counter_wallet_id)
-    )
-    if wallet_id is not None:
-        query = query.where(_E.wallet_id == wallet_id)
-    if session_id is not None:
-        query = query.where(_E.session_id == session_id)
-    if before_id is not None:
-        query = query.where(_E.id < before_id)
-    return tx.rows(query.order_by(_E.id.desc()).limit(limit))
-
-
 def members(tx: Tx, wallet_id: int) -> dict:
     """People with their roles, and groups, of a wallet."""
     m, g = t.wallet_members.c, t.wallet_groups.c
@@ -403,20 +373,6 @@ def audit_rows(
     if before_id is not None:
         query = query.where(c.id < before_id)
     return tx.rows(query.order_by(c.id.desc()).limit(limit))
-
-
-def people_list(
-    tx: Tx, *, hub_id: str | None = None, current_only: bool = True, limit: int = 10_000
-) -> list[Mapping]:
-    """People that we know, by name."""
-    query = sa.select(t.people, _W.id.label("wallet_id"), _W.name.label("wallet")).outerjoin(
-        t.wallets_, _W.owner_id == _P.id
-    )
-    if hub_id is not None:
-        query = query.where(_P.hub_id == hub_id)
-    if current_only:
-        query = query.where(_P.current)
-    return tx.rows(query.order_by(_P.name, _P.id).limit(limit))
 
 
 def catalog(tx: Tx) -> catalogs.Catalog:

@@ -1,6 +1,6 @@
 """``jhub-usage session``: what ran, what it cost, and voids by hand."""
 
-from ..actions import views, voids, wallets
+from ..actions import listings, views, voids, wallets
 from ..actions.plans import require_hub
 from ..domain.errors import BadInput, NotFound
 from ..domain.instants import span_text
@@ -58,7 +58,7 @@ def show(args) -> int:
         decision = views.decision(tx, args.session)
         if not found and decision is None:
             raise NotFound(f"There is no session {args.session[:80]}.")
-        return found[0] if found else None, decision, views.entries(tx, session_id=args.session)
+        return found[0] if found else None, decision, listings.entries(tx, session_id=args.session)
 
     with Shell(args) as shell:
         s, decision, entries = shell.look(query)

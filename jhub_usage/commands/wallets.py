@@ -1,6 +1,6 @@
 """``jhub-usage wallet``: wallets, their people and groups, and entries made by hand."""
 
-from ..actions import ownership, views, wallets
+from ..actions import listings, ownership, views, wallets
 from ..actions.plans import require_hub
 from ..domain.admission import PersonKey
 from ..domain.errors import BadInput, NotFound
@@ -48,7 +48,7 @@ def show(args) -> int:
     def query(tx):
         wallet = _find(tx, args.wallet)
         view = views.wallet_views(tx, ids=[wallet.id])[0]
-        last = views.entries(tx, wallet_id=wallet.id, limit=args.entries)
+        last = listings.entries(tx, wallet_id=wallet.id, limit=args.entries)
         return view, views.members(tx, wallet.id), last
 
     with Shell(args) as shell:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ..actions import admissions, sessions, stops, views, wallets
+from ..actions import admissions, listings, sessions, stops, views, wallets
 from ..domain.admission import Ask, PersonKey, Policy
 from ..domain.audit import HOOK, SYSTEM, Actor
 from ..domain.errors import UsageError
@@ -174,7 +174,7 @@ class Past:
 
     def _refund(self, session_id: str) -> None:
         charges = [
-            e for e in views.entries(self.tx, session_id=session_id) if e["kind"] == "charge"
+            e for e in listings.entries(self.tx, session_id=session_id) if e["kind"] == "charge"
         ]
         for charge in charges:
             try:

@@ -240,3 +240,17 @@ def audit(row: Mapping) -> dict:
         "before": row["before"],
         "after": row["after"],
     }
+
+
+def would_stop(row: Mapping) -> dict:
+    """A session that observe mode left running although its money or time was up."""
+    return {
+        "at": row["at"],
+        "session_id": row["session_id"],
+        "person": row["person"],
+        "server_name": row["server_name"],
+        "wallet": row["wallet"],
+        "wallet_id": row["wallet_id"],
+        "reason": row["reason"] or "",
+        "state": row["state"],
+    }

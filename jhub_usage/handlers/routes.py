@@ -104,6 +104,20 @@ DECISIONS = obj(
     {
         "decisions": listed(ref("Decision")),
         "counts": listed(obj({"decision": text(), "reason": text(), "count": whole()})),
+        "would_stop": listed(
+            obj(
+                {
+                    "at": instant(),
+                    "session_id": SESSION_ID,
+                    "person": text(),
+                    "server_name": text(),
+                    "wallet": maybe(text()),
+                    "wallet_id": maybe(whole()),
+                    "reason": text(),
+                    "state": text(),
+                }
+            )
+        ),
         "next": maybe(text()),
     }
 )

@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from jhub_usage.actions import admissions, hubs, modes, rules, sessions, views, wallets
+from jhub_usage.actions import admissions, hubs, listings, modes, rules, sessions, views, wallets
 from jhub_usage.domain.admission import Ask, PersonKey, Policy
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.rules import Rule
@@ -91,7 +91,7 @@ class World:
         return view
 
     def entries(self, **which):
-        return self.look(views.entries, **which)
+        return self.look(listings.entries, **which)
 
     def close(self):
         self.db.dispose()

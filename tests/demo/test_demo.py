@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jhub_usage.actions import check, views
+from jhub_usage.actions import check, listings, views
 from jhub_usage.domain.rates import cost
 from jhub_usage.store.engine import Database
 from tests.support.browser import login
@@ -120,7 +120,9 @@ def test_a_newcomer_sees_prices_starts_pays_and_is_refused(demo, browser):
 
     ended = demo.query(views.session_views, ids=[row.id])[0]
     assert ended.state == "ended" and ended.end_reason == "stopped"
-    (charge,) = [e for e in demo.query(views.entries, session_id=row.id) if e["kind"] == "charge"]
+    (charge,) = [
+        e for e in demo.query(listings.entries, session_id=row.id) if e["kind"] == "charge"
+    ]
     assert -charge["amount_micro"] == cost(4_288_000, 0, ended.elapsed_us) == ended.charged_micro
     (wallet,) = demo.query(views.wallet_views, ids=[row.wallet_id])
     assert abs(wallet.available_micro - (left * 1e6 - ended.charged_micro)) < 10_000

@@ -135,6 +135,19 @@ async def test_empty_lists_say_what_to_do(site):
         assert words in (await page(site, ROOT, path)).text, path
 
 
+async def test_observe_mode_reports_whom_it_would_have_stopped(site):
+    """On the page and in the API: which servers enforce would have ended, and why."""
+    world = World(site, mode="enforce")
+    spent = world.start("ada", "spent", ago_s=90_000)  # 25 h at 4 credits: more than there is
+    site.act(mode_actions.set_mode, "observe")
+    site.act(stops.plan, "hub", policy=site.policy)
+    site.login(ROOT)
+    (told,) = (await site.ask(ROOT, "GET", "api/decisions")).json["would_stop"]
+    assert (told["session_id"], told["reason"], told["person"]) == (spent, "wallet_empty", "ada")
+    shown = (await page(site, ROOT, "admin/decisions")).soup.find("main").get_text(" ", strip=True)
+    assert "Would have been stopped" in shown and "ada" in shown and "spent" in shown
+
+
 async def test_a_manager_sees_the_forms_they_may_use(world):
     forms = {
         form["data-api"].replace(str(world.lab), "N")

@@ -15,6 +15,7 @@ from jhub_usage.actions import (
     admissions,
     check,
     hubs,
+    listings,
     modes,
     rules,
     sessions,
@@ -72,7 +73,7 @@ def live(url: str) -> str:
     assert act(stops.confirm, order.session_id, policy=policy)
     act(sessions.record, Sighting(first, "ended", clock[0], "post_stop_hook"), policy=policy)
     with db.read() as tx:
-        (charge,) = [e for e in views.entries(tx) if e["kind"] == "charge"]
+        (charge,) = [e for e in listings.entries(tx) if e["kind"] == "charge"]
         # 50 minutes at 4 credits per hour
         assert charge["amount_micro"] == -(4_000_000 * 50 // 60), charge
     act(wallets.refund, charge["id"], None, policy=policy)

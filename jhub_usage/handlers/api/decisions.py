@@ -1,4 +1,4 @@
-"""Decisions about starts: the report of what was, or would have been, refused."""
+"""Decisions about starts: the report of what was, or would have been, refused or stopped."""
 
 from datetime import datetime
 
@@ -33,5 +33,6 @@ def page(tx, hub_id: str, query: dict) -> dict:
             {"decision": c["decision"], "reason": c["reason"], "count": c["count"]}
             for c in listings.decision_counts(tx)
         ],
+        "would_stop": [present.would_stop(r) for r in listings.would_be_stopped(tx)],
         "next": following,
     }
