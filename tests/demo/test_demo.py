@@ -114,7 +114,7 @@ def test_a_newcomer_sees_prices_starts_pays_and_is_refused(demo, browser):
         assert wait_until(
             lambda: demo.query(views.session_views, ids=[row.id])[0].cost_micro > seen
         )
-        page.goto(f"{demo.url}/hub/home")
+        page.goto(f"{demo.url}/hub/home", wait_until="networkidle")  # its script answers the click
         page.click("#stop")
         page.wait_for_selector("#stop", state="hidden", timeout=30_000)
 
