@@ -1,5 +1,9 @@
 """A slow stop, a Hub that is killed at the wrong moment, and what it leaves behind."""
 
+import os
+import signal
+import time
+
 import pytest
 
 from tests.support.processes import wait_until
@@ -47,6 +51,24 @@ def test_a_slow_stop_is_asked_for_once(make):
     ended = hub.accounts.wait("ada", lambda s: s.state == "ended")
     assert ended.end_reason == "wallet_empty"
     assert hub.log.count("202 DELETE /hub/api/users/ada/server") == 1
+    assert hub.log.count("DELETE /hub/api/users/ada/server") == 1
+
+
+def test_the_hub_is_silent_when_the_stop_is_due(make):
+    """The service lives on and the Hub does not answer: the order stands until it does."""
+    hub = make()
+    start(hub, "ada", "6")
+    hub.accounts.wait("ada", lambda s: s.warned_at)
+    os.kill(hub.process.pid, signal.SIGSTOP)
+    try:
+        ordered = hub.accounts.wait("ada", lambda s: s.stop_ordered_at)
+        time.sleep(2)
+        assert ordered.state == hub.accounts.last("ada").state == "running"
+    finally:
+        os.kill(hub.process.pid, signal.SIGCONT)
+    hub.wait_stopped("ada")
+    ended = hub.accounts.wait("ada", lambda s: s.state == "ended")
+    assert ended.end_reason == "wallet_empty"
     assert hub.log.count("DELETE /hub/api/users/ada/server") == 1
 
 
