@@ -13,11 +13,14 @@ from ..domain import stops
 from ..domain.admission import Policy, effective_mode
 from ..domain.audit import Actor
 from ..domain.sessions import RUNNING
+from ..domain.wallets import Wallet
 from ..store import audit, catalog, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
 
 _S = t.sessions_.c
+#: Stands for none: what no wallet pays for still has a limit on its hours.
+NO_WALLET = Wallet(0, "", 0, None)
 #: Ordering a stop again does not need another decision for so long.
 GUARD_RELEASE_S = 3600
 
@@ -53,12 +56,11 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
     rows = list(tx.execute(sa.select(t.sessions_).where(_S.state == RUNNING)))
     mine = [r for r in rows if r.hub_id == hub_id]
     meters = sessions.open_meters(tx, wallet_ids)
+    unpaid = [sessions.meter(r) for r in mine if r.wallet_id is None]
     now = tx.now()
     warn, stop = [], []
-    for wallet_id, wallet in locked.items():
+    for wallet_id, wallet in [*locked.items(), (None, NO_WALLET)]:
         mode = effective_mode(gate[0], wallet.mode)
-        if mode == "off":
-            continue
         # sessions of other hubs count for the wallet, and are theirs to stop
         by_id = {r.id: r for r in rows if r.wallet_id == wallet_id}
         running = [
@@ -67,9 +69,11 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
                 by_id[m.session_id].warned_at if m.session_id in by_id else None,
                 by_id[m.session_id].protected_until_at if m.session_id in by_id else None,
             )
-            for m in meters[wallet_id]
+            for m in (unpaid if wallet_id is None else meters[wallet_id])
         ]
-        dues = stops.wallet_dues(wallet, running, now, policy.warn_lead_s)
+        dues = []
+        if mode != "off":
+            dues = stops.wallet_dues(wallet, running, now, policy.warn_lead_s)
         for due in dues:
             row = by_id.get(due.session_id)
             if row is None or row.hub_id != hub_id:
@@ -113,11 +117,14 @@ def confirm(tx: Tx, session_id: str, *, policy: Policy, actor: Actor) -> bool:
     row = sessions.get(tx, session_id)
     if row is None or row.state != RUNNING or row.stop_ordered_at is None:
         return False
-    wallet = wallets.lock(tx, [row.wallet_id]).get(row.wallet_id)
+    wallet = wallets.lock(tx, [row.wallet_id]).get(row.wallet_id, NO_WALLET)
     row = sessions.lock(tx, session_id)
-    if row.state != RUNNING or row.stop_ordered_at is None or wallet is None:
+    if row.state != RUNNING or row.stop_ordered_at is None:
         return False
-    meters = sessions.open_meters(tx, [wallet.id])[wallet.id]
+    if wallet is NO_WALLET:
+        meters = [sessions.meter(row)]
+    else:
+        meters = sessions.open_meters(tx, [wallet.id])[wallet.id]
     now = tx.now()
     still = (
         effective_mode(gate[0], wallet.mode) == "enforce"

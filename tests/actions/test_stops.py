@@ -1,6 +1,6 @@
 """Warning, ordering and taking back; the guard; observe mode (rules 14 and 23)."""
 
-from jhub_usage.actions import limits, modes, stops, views, wallets
+from jhub_usage.actions import exemptions, limits, modes, rules, stops, views, wallets
 from jhub_usage.domain.limits import Limit
 
 from .world import POLICY
@@ -147,3 +147,34 @@ def test_another_hubs_servers_are_theirs_to_stop(world):
     world.wait(minutes=11)
     other = world.act(stops.plan, "another hub", policy=POLICY)
     assert (other.warned, other.orders) == ((), ())
+
+
+def test_a_session_that_no_wallet_pays_for_still_has_its_limit(world):
+    """Exempt from paying is not exempt from the hours of a profile."""
+    world.act(rules.replace, [])
+    world.act(exemptions.set_exempt, "person", "ada", True)
+    world.act(limits.add, Limit("profile", "session_hours", 3600, profile="gpu"))
+    session_id = world.run()
+    assert world.session(session_id).wallet_id is None
+    world.wait(minutes=49)
+    assert plan(world).warned == ()
+    world.wait(minutes=2)
+    assert plan(world).warned == (session_id,)
+    assert world.session(session_id).warned_reason == "session_limit"
+    world.wait(minutes=10)
+    assert [o.reason for o in plan(world).orders] == ["session_limit"]
+    assert confirm(world, session_id)
+    world.act(limits.remove, world.look(views.catalog).limits[0].id)
+    assert confirm(world, session_id), "the limit was frozen when it was admitted"
+    world.end(session_id)
+    assert not confirm(world, session_id) and world.entries(session_id=session_id) == []
+
+
+def test_switched_off_a_warning_goes(world):
+    world.wallet("lab", 1, pays_for="*")
+    session_id = world.run()
+    world.wait(minutes=10)
+    assert plan(world).warned == (session_id,)
+    world.act(modes.set_mode, "off")
+    assert plan(world).orders == ()
+    assert world.session(session_id).warned_at is None
