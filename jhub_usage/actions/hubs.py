@@ -58,8 +58,8 @@ def adopt(
 ) -> None:
     """Record a server that runs without a session: from before the first install, or unknown.
 
-    It is billed from now, or from the install if that is later than its start, and a server from
-    before the install is not stopped in the first day (rule 23).
+    It is billed from its start, or from the install if that is later, and a server from before
+    the install is not stopped in the first day (rule 23).
     """
     installed = tx.scalar(sa.select(t.hubs.c.installed_at).where(t.hubs.c.id == ask.hub_id))
     admissions.fail_open(tx, ask, tx.now(), policy=policy, cache=cache, actor=actor)

@@ -198,9 +198,7 @@ def meters_of(tx: Tx, wallet_ids: Collection[int]) -> dict[str, dict]:
             if ends_at is not None:
                 ends_at = max([ends_at, *(x for x in guards.get(meter.session_id, ()) if x)])
             found[meter.session_id] = {
-                "accrues": meter.billed
-                and meter.billed_from_at is not None
-                and meter.billed_until_at is None,
+                "accrues": meter.accrues(now),
                 "ends_at": ends_at,
                 "ends_reason": reason,
             }

@@ -47,8 +47,6 @@ def record(tx: Tx, sighting: Sighting, *, policy: Policy, actor: Actor) -> None:
     changes = _facts(row, sighting)
     if sighting.kind == "seen":
         changes |= {"seen_at": max(row.seen_at or at, at)}
-        if row.hub_started_at is None and sighting.extra.get("hub_started_at"):
-            changes["hub_started_at"] = sighting.extra["hub_started_at"]
     elif sighting.kind == "scheduled" and row.scheduled_at is None:
         changes |= {"scheduled_at": at, "scheduled_evidence": sighting.evidence}
     elif sighting.kind == "started" and row.started_at is None:
@@ -237,8 +235,9 @@ def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | N
     if not row.billed or row.wallet_id is None or row.billed_from_at is None:
         return None
     meter = rows.meter(row)
-    if row.billed_until_at is not None:
-        until = min(until, row.billed_until_at)
+    last = row.billed_until_at or meter.pays_until_at
+    if last is not None:
+        until = min(until, last)
     begin = row.settled_until or row.billed_from_at
     # An empty slice is booked by the end only: it may be the fee of a start that lasted no time.
     # Booked before, it would take the natural key of the slice that begins there.

@@ -74,6 +74,11 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
         dues = []
         if mode != "off":
             dues = stops.wallet_dues(wallet, running, now, policy.warn_lead_s)
+        due_ids = {d.session_id for d in dues} if mode == "enforce" else set()
+        for row in by_id.values():
+            # credit arrived: the warning is over, and so is an order that rested on it
+            if row.warned_at is not None and row.id not in due_ids and row.hub_id == hub_id:
+                _clear(tx, row.id)
         for due in dues:
             row = by_id.get(due.session_id)
             if row is None or row.hub_id != hub_id:
@@ -85,11 +90,6 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
                 warn.append((row, due))
             if due.stop and row.stop_ordered_at is None:
                 stop.append((row, due))
-        due_ids = {d.session_id for d in dues} if mode == "enforce" else set()
-        for row in by_id.values():
-            # credit arrived: the warning is over, and so is an order that rested on it
-            if row.warned_at is not None and row.id not in due_ids and row.hub_id == hub_id:
-                _clear(tx, row.id)
     for row, due in warn:
         values = {"warned_reason": due.reason, "stop_at": due.stop_at}
         if due.warn:

@@ -250,7 +250,7 @@ def _refunds(tx: Tx, ids: list[str]) -> dict[str, int]:
 
 def _session_view(row, refunded: int, now: datetime) -> SessionView:
     meter: Meter = sessions.meter(row)
-    end = row.billed_until_at or now
+    end = row.billed_until_at or min(now, meter.pays_until_at or now)
     elapsed = 0
     if row.billed_from_at is not None:
         elapsed = elapsed_us(row.billed_from_at, end)

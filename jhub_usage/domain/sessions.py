@@ -38,6 +38,8 @@ class Meter:
     billed: bool = True
     #: The session may not run beyond this instant (limit on hours per session).
     limit_at: datetime | None = None
+    #: After a stop that the Hub accepted: from here on the platform bears a stuck pod (rule 8).
+    pays_until_at: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
         """Admitted, neither started nor sighted by its deadline: it claims nothing (rule 12)."""
@@ -47,7 +49,8 @@ class Meter:
         """C(t): what the session has cost up to ``at``."""
         if not self.billed or self.billed_from_at is None or at < self.billed_from_at:
             return 0
-        end = at if self.billed_until_at is None else min(at, self.billed_until_at)
+        last = self.billed_until_at or self.pays_until_at
+        end = at if last is None else min(at, last)
         return cost(self.per_hour_micro, self.fee_micro, elapsed_us(self.billed_from_at, end))
 
     def hold(self, at: datetime) -> int:
@@ -75,6 +78,15 @@ class Meter:
         """Whether it has used up its hold: only such a session may be stopped (rule 14)."""
         return self.billed_from_at is not None and self.cost(at) > self.hold(at)
 
+    def accrues(self, at: datetime) -> bool:
+        """Whether its cost grows at that instant."""
+        return (
+            self.billed
+            and self.billed_from_at is not None
+            and self.billed_until_at is None
+            and (self.pays_until_at is None or at < self.pays_until_at)
+        )
+
     def hold_ends_at(self) -> datetime | None:
         """The first instant at which C > H; None if that never comes or no start is known."""
         if self.billed_from_at is None or not self.billed:
@@ -86,12 +98,26 @@ class Meter:
             return None
         # the least e with floor(q e / h) >= room + 1
         least = -(-(room + 1) * HOUR_US // self.per_hour_micro)
-        return after(self.billed_from_at, least)
+        ends = after(self.billed_from_at, least)
+        return ends if self.pays_until_at is None or ends <= self.pays_until_at else None
 
 
 def hold_for(per_hour_micro: int, fee_micro: int, span_s: int) -> int:
     """H: the cost of a span, in micro-credits."""
     return cost(per_hour_micro, fee_micro, span_s * 1_000_000)
+
+
+def pays_until(
+    stop_accepted_at: datetime | None, grace_s: int, settled_until: datetime | None = None
+) -> datetime | None:
+    """Until when the wallet pays at most, once the Hub accepted a stop (rule 8).
+
+    What was settled before the stop was known stays settled.
+    """
+    if stop_accepted_at is None:
+        return None
+    last = stop_accepted_at + timedelta(seconds=grace_s + STOP_MARGIN_S)
+    return last if settled_until is None else max(last, settled_until)
 
 
 def billed_end(
@@ -101,9 +127,7 @@ def billed_end(
 
     ``grace_s`` is the pod's own termination grace in seconds.
     """
-    if stop_accepted_at is None:
-        return ended_at, 0
-    last = stop_accepted_at + timedelta(seconds=grace_s + STOP_MARGIN_S)
-    if ended_at <= last:
+    last = pays_until(stop_accepted_at, grace_s)
+    if last is None or ended_at <= last:
         return ended_at, 0
     return last, elapsed_us(last, ended_at)

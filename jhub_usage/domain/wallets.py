@@ -47,16 +47,12 @@ def admission_available(wallet: Wallet, meters: Sequence[Meter], at: datetime) -
 
 def burn_per_hour(meters: Sequence[Meter], at: datetime) -> int:
     """Micro-credits per hour that the running sessions take."""
-    return sum(
-        m.per_hour_micro
-        for m in meters
-        if m.billed and m.billed_from_at is not None and m.billed_until_at is None
-    )
+    return sum(m.per_hour_micro for m in meters if m.accrues(at))
 
 
 def beyond_hold_reserve(meters: Sequence[Meter], at: datetime, warn_lead_s: int) -> int:
     """What must stay free so that a start does not kill a running server at once (rule 15)."""
-    burn = sum(m.per_hour_micro for m in meters if m.beyond_hold(at) and m.billed_until_at is None)
+    burn = sum(m.per_hour_micro for m in meters if m.beyond_hold(at) and m.accrues(at))
     return burn * warn_lead_s * 1_000_000 // HOUR_US
 
 

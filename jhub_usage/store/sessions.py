@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from ..domain.sessions import OPEN, Meter
+from ..domain.sessions import OPEN, Meter, pays_until
 from . import tables as t
 from .engine import Tx
 
@@ -31,6 +31,9 @@ METER = (
     sa.or_(_S.seen_at.is_not(None), _S.started_at.is_not(None)).label("sighted"),
     _S.billed,
     _S.limit_s,
+    _S.stop_accepted_at,
+    _S.grace_s,
+    _S.settled_until,
 )
 _OPEN_OF = sa.select(*METER).where(_S.wallet_id.in_(sa.bindparam("ids", expanding=True)), IS_OPEN)
 # The same with the database's clock; told also where no session is open.
@@ -58,17 +61,21 @@ def meter(row) -> Meter:
         sighted=row.seen_at is not None or row.started_at is not None,
         billed=row.billed,
         limit_at=limit_at(row),
+        pays_until_at=pays_until(row.stop_accepted_at, row.grace_s, row.settled_until),
     )
 
 
 _BILLED_FROM = 7  # among a Meter's fields
 
 
-def _meter(numbers: list, limit_s: int | None) -> Meter:
-    begin = numbers[_BILLED_FROM]
-    if limit_s is None or begin is None:
-        return Meter(*numbers)
-    return Meter(*numbers, begin + timedelta(seconds=limit_s))
+def _meter(numbers: list) -> Meter:
+    *numbers, limit_s, stop_accepted_at, grace_s, settled_until = numbers
+    begin, limit = numbers[_BILLED_FROM], None
+    if limit_s is not None and begin is not None:
+        limit = begin + timedelta(seconds=limit_s)
+    if stop_accepted_at is None:
+        return Meter(*numbers, limit)
+    return Meter(*numbers, limit, pays_until(stop_accepted_at, grace_s, settled_until))
 
 
 def limit_at(row) -> datetime | None:
@@ -83,8 +90,8 @@ def open_meters(tx: Tx, wallet_ids: Iterable[int]) -> dict[int, list[Meter]]:
     ids = sorted(set(wallet_ids))
     found: dict[int, list[Meter]] = {i: [] for i in ids}
     if ids:
-        for wallet_id, *numbers, limit_s in tx.execute(_OPEN_OF, {"ids": ids}):
-            found[wallet_id].append(_meter(numbers, limit_s))
+        for wallet_id, *numbers in tx.execute(_OPEN_OF, {"ids": ids}):
+            found[wallet_id].append(_meter(numbers))
     return found
 
 
@@ -95,10 +102,10 @@ def open_meters_now(tx: Tx, wallet_ids: Iterable[int]) -> tuple[dict[int, list[M
         found = open_meters(tx, ids)
         return found, tx.now()
     found, now = {i: [] for i in ids}, None
-    for at, wallet_id, *numbers, limit_s in tx.execute(_OPEN_NOW, {"ids": ids}):
+    for at, wallet_id, *numbers in tx.execute(_OPEN_NOW, {"ids": ids}):
         now = now or at.astimezone(UTC)
         if wallet_id is not None:
-            found[wallet_id].append(_meter(numbers, limit_s))
+            found[wallet_id].append(_meter(numbers))
     return found, now or tx.now()
 
 

@@ -196,3 +196,25 @@ def test_looking_writes_nothing(world):
     assert view.burn_per_hour_micro == 4_000_000
     assert view.dry_at == T0 + timedelta(hours=25, microseconds=900)
     assert charges(world, session_id) == []
+
+
+def test_a_stuck_pod_does_not_eat_the_wallet_while_it_is_stuck(world):
+    """Rule 8 holds at every instant, not only at the end: three days on a dead node."""
+    lab = world.wallet("lab", 100, pays_for="*")
+    session_id = world.run()
+    world.wait(minutes=60)
+    world.tell(session_id, "stop_accepted")
+    paid = 4_000_000 * (3600 + world.ask().grace_s + 60) // 3600
+    for _ in range(3):
+        world.wait(minutes=24 * 60)
+        (view,) = world.look(views.wallet_views, ids=[lab])
+        assert view.available_micro == 100_000_000 - paid
+        assert (view.burn_per_hour_micro, view.dry_at) == (0, None)
+        assert world.session(session_id).cost_micro == paid
+        # settled meanwhile, it stays what it is
+        settle(world, session_id)
+        (again,) = world.look(views.wallet_views, ids=[lab])
+        assert again.available_micro == view.available_micro
+    world.end(session_id)
+    ended = world.session(session_id)
+    assert ended.charged_micro == ended.cost_micro == paid and ended.platform_us > 2 * 86400 * 10**6

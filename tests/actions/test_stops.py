@@ -178,3 +178,16 @@ def test_switched_off_a_warning_goes(world):
     world.act(modes.set_mode, "off")
     assert plan(world).orders == ()
     assert world.session(session_id).warned_at is None
+
+
+def test_switched_to_observe_what_was_due_is_told_once(world):
+    world.wallet("lab", 1, pays_for="*")
+    session_id = world.run()
+    world.wait(minutes=10)
+    assert plan(world).warned == (session_id,)
+    world.wait(minutes=30)
+    world.act(modes.set_mode, "observe")
+    for _ in range(3):
+        assert plan(world).orders == ()
+    told = [a for a in world.look(views.audit_rows) if a["action"] == "server.would_stop"]
+    assert len(told) == 1

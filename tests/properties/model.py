@@ -75,9 +75,17 @@ class Session:
     def cost(self, at: datetime) -> int:
         if not self.billed or self.pays_from is None or at < self.pays_from:
             return 0
-        end = at if self.pays_until is None else min(at, self.pays_until)
+        last = self.pays_until or self.stop_pays_until
+        end = at if last is None else min(at, last)
         used = micros(max(end, self.pays_from) - self.pays_from)
         return self.fee + int(Fraction(self.per_hour * used, 3_600_000_000))
+
+    @property
+    def stop_pays_until(self):
+        if self.stop_accepted is None:
+            return None
+        last = self.stop_accepted + timedelta(seconds=self.grace_s + STOP_MARGIN_S)
+        return max(last, self.settled or last)
 
     def lapsed(self, at) -> bool:
         return self.started is None and self.seen is None and at >= self.deadline
@@ -283,8 +291,9 @@ class Model:
     def settle(self, s, until, now):
         """Charge up to there; the amount."""
         until = min(until, now)
-        if s.pays_until is not None:
-            until = min(until, s.pays_until)
+        last = s.pays_until or s.stop_pays_until
+        if last is not None:
+            until = min(until, last)
         if not s.billed or s.wallet is None or s.pays_from is None:
             return 0
         begin = s.settled or s.pays_from
