@@ -284,4 +284,6 @@ class UsageService:
             self.ctx = Context.from_settings(self.settings)
         self.ctx.db.upgrade()
         self.ctx.db.check_schema()
-        self.ctx.act(hubs.install, self.settings.hub_id, actor=SYSTEM)
+        self.ctx.act(
+            hubs.install, self.settings.hub_id, timezone=self.settings.timezone, actor=SYSTEM
+        )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..domain import admission, limits
 from ..domain.admission import Ask, Decision, Policy, Reason
 from ..domain.audit import Actor
-from ..domain.errors import NoRate
+from ..domain.errors import CatchUpNeeded, NoRate
 from ..domain.instants import parse_instant
 from ..domain.rates import FREE, Quote, QuoteLine, quote
 from ..domain.sessions import Meter
@@ -21,7 +21,7 @@ from ..store import catalog as catalogs
 from ..store import people, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
-from . import payers
+from . import advancing, payers
 from .sessions import end_superseded
 
 _A = t.admissions_.c
@@ -82,6 +82,11 @@ def advise(tx: Tx, ask: Ask, *, policy: Policy, cache) -> Decision:
     payer = payer.having(wallets.read(tx, [payer.wallet_id]))
     payer = payers.confirm(tx, payer, ask, person, catalog)
     meters = sessions.open_meters(tx, [payer.wallet.id]) if payer.wallet else {}
+    if payer.wallet is not None:
+        calendar, mine = catalog.calendar(policy.timezone), meters[payer.wallet.id]
+        ahead = advancing.ahead_of(payer.wallet, mine, now, calendar)
+        payer = payer.having({payer.wallet.id: ahead.wallet})
+        meters[payer.wallet.id] = list(ahead.meters)
     person_id = person.id if person else 0
     usage = sessions.usage(tx, _scopes([ask], catalog, {ask.session_id: person_id}), now)
     return _judge(ask, payer, person_id, meters, usage, catalog, policy, now)[0]
@@ -144,6 +149,7 @@ def _decide(
     tx: Tx, asks, gate, looks, *, policy, cache, actor, failed_open_at: datetime | None = None
 ) -> list[Decision]:
     catalog = cache.get(tx, gate)
+    tx.kept["calendar"] = catalog.calendar(policy.timezone)
     who, superseded = {}, []
     for hub_id, look in looks.items():
         mine = [a for a in asks if a.hub_id == hub_id]
@@ -167,6 +173,11 @@ def _decide(
         locked = wallets.read(tx, ids)
     # read only now: a statement that waited for a lock still sees the time before the wait
     meters, now = sessions.open_meters_now(tx, ids)
+    ahead = advancing.book(tx, {i: locked[i] for i in ids}, meters, now, policy=policy, actor=actor)
+    behind = {i for i, a in ahead.items() if a is None}
+    locked |= {i: a.wallet for i, a in ahead.items() if a is not None}
+    meters |= {i: list(a.meters) for i, a in ahead.items() if a is not None}
+    now = advancing.clamped(now, locked.values())
     usage = {
         scope: dict(sums)
         for scope, sums in sessions.usage(
@@ -182,7 +193,7 @@ def _decide(
         payer = chosen[ask.session_id].having(locked)
         payer = payers.confirm(tx, payer, ask, person, catalog)
         decision, limit_s = _judge(
-            ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at
+            ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at, behind
         )
         decided.append((ask, person_id, decision, limit_s))
         if decision.may_start:
@@ -192,7 +203,7 @@ def _decide(
 
 
 def _judge(
-    ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at=None
+    ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at=None, behind=()
 ) -> tuple[Decision, int | None]:
     """(decision, session limit in seconds) of one ask; pure over what was read."""
     wallet = payer.wallet
@@ -227,6 +238,9 @@ def _judge(
         reason = payer.reason
     elif no_rate is not None:
         reason = no_rate
+    elif wallet.id in behind:
+        error = CatchUpNeeded(wallet.name)
+        reason = Reason(error.code, error.message)
     else:
         reason, hold, left = admission.judge(
             ask=ask,
@@ -238,6 +252,7 @@ def _judge(
             person_id=person_id,
             policy=policy,
             now=now,
+            calendar=catalog.calendar(policy.timezone),
         )
     fine = reason.code in ("ok", "off", "exempt")
     if failed_open_at is not None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from ..domain import limits, rates, rules
+from ..domain.allowances import moved
 from ..domain.errors import UsageError
 from ..domain.invariants import (
     INFORMATIONAL,
@@ -17,14 +18,16 @@ from ..domain.invariants import (
     MAY_START,
     Checked,
     entry_faults,
+    how_moved,
     other_side,
     session_faults,
     transfer_fault,
 )
 from ..domain.money import plain
-from ..store import catalog, migrate, triggers
+from ..store import catalog, migrate, periods, triggers
 from ..store import tables as t
 from ..store.engine import Tx
+from . import usage
 
 PAGE = 5000
 #: So many violations of a rule are named, the others counted.
@@ -67,6 +70,7 @@ def check(tx: Tx, *, page: int = PAGE) -> list[Checked]:
     _transfers(tx, report, page)
     _sessions(tx, report, page)
     _admissions(tx, report)
+    _usage(tx, report)
     return report.results()
 
 
@@ -151,14 +155,18 @@ def _pages(tx: Tx, query: sa.Select, key, page: int) -> Iterator[list]:
             return
 
 
+_CORRECTED = t.entries.alias("corrected")
 _ENTRY = sa.select(
     _E.id, _E.wallet_id, _E.kind, _E.amount_micro, _E.key, _E.effective_at, _E.posted_at,
     _E.period, _E.session_id, _E.slice_start, _E.corrects_id, _E.counter_wallet_id,
-)  # fmt: skip
+    _CORRECTED.c.kind.label("corrects_kind"), _CORRECTED.c.key.label("corrects_key"),
+).select_from(t.entries.outerjoin(_CORRECTED, _CORRECTED.c.id == _E.corrects_id))  # fmt: skip
 
 
 def _ledger(tx: Tx, report: _Report, page: int) -> None:
     sums: Counter = Counter()
+    rests: dict[int, tuple[int, int]] = {}
+    closed = {m.label: m.closed_at for m in tx.execute(sa.select(t.months))}
     for rows in _pages(tx, _ENTRY, _E.id, page):
         for name in ("entries.amounts", "entries.keys", "entries.period"):
             report.compared[name] += len(rows)
@@ -167,12 +175,28 @@ def _ledger(tx: Tx, report: _Report, page: int) -> None:
                 report.fault(name, f"entry {e.id}: {text}")
             if isinstance(e.amount_micro, int):
                 sums[e.wallet_id] += e.amount_micro
+                rests[e.wallet_id] = moved(
+                    *rests.get(e.wallet_id, (0, 0)), e.amount_micro, how_moved(e)
+                )
+            at = closed.get(e.period)
+            report.compared["months.closed"] += at is not None
+            if at is not None and e.posted_at > at:
+                report.fault("months.closed", f"entry {e.id}: booked in {e.period}")
     twice = sa.select(_E.key).group_by(_E.key).having(sa.func.count() > 1).limit(NAMED + 1)
     for (key,) in tx.execute(twice):
         report.fault("entries.keys", f"several entries have the key {key[:80]!r}")
-    for rows in _pages(tx, sa.select(_W.id, _W.name, _W.balance_micro), _W.id, page):
+    held = sa.select(_W.id, _W.name, _W.balance_micro, _W.allowance_left_micro)
+    for rows in _pages(tx, held, _W.id, page):
         report.compared["wallets.balance"] += len(rows)
+        report.compared["wallets.allowance"] += len(rows)
         for w in rows:
+            left = rests.get(w.id, (0, 0))[1]
+            if w.allowance_left_micro != left:
+                report.fault(
+                    "wallets.allowance",
+                    f"wallet {w.name!r}: {_show(w.allowance_left_micro)} left, "
+                    f"entries leave {plain(left)}",
+                )
             if w.balance_micro != sums[w.id] or not isinstance(w.balance_micro, int):
                 report.fault(
                     "wallets.balance",
@@ -229,8 +253,9 @@ _SESSION_RULES = tuple(
 def _sessions(tx: Tx, report: _Report, page: int) -> None:
     now = tx.now()
     mine = sa.select(
-        _E.id, _E.session_id, _E.wallet_id, _E.kind, _E.amount_micro, _E.slice_start, _E.slice_end
-    )
+        _E.id, _E.session_id, _E.wallet_id, _E.kind, _E.amount_micro, _E.slice_start,
+        _E.slice_end, _E.key, _E.goodwill,
+    )  # fmt: skip
     decided = sa.select(_A.session_id, _A.decision, _A.voided_at)
     for rows in _pages(tx, sa.select(t.sessions_), _S.id, page):
         first, last = rows[0].id, rows[-1].id
@@ -249,6 +274,21 @@ def _sessions(tx: Tx, report: _Report, page: int) -> None:
                 report.compared["sessions.lapsed"] += 1
                 if s.seen_at is None and s.start_deadline_at <= now:
                     report.fault("sessions.lapsed", f"session {s.id}")
+
+
+def _usage(tx: Tx, report: _Report) -> None:
+    """Counters and rollups against the sessions. A row of nothing is as good as none."""
+    for name, counted, stored in zip(
+        ("usage.counters", "usage.rollups"),
+        usage.recount(tx, periods.calendar(tx)),
+        usage.stored(tx),
+        strict=True,
+    ):
+        report.compared[name] = len(counted)
+        for key in sorted(counted.keys() | stored.keys(), key=str):
+            want, have = counted.get(key, ()), stored.get(key, ())
+            if any(want) != any(have) or (any(want) and want != have):
+                report.fault(name, f"{' '.join(map(str, key))}: {have}, sessions say {want}")
 
 
 def _admissions(tx: Tx, report: _Report) -> None:

@@ -8,21 +8,22 @@ from ..domain.admission import Ask, Policy
 from ..domain.audit import Actor
 from ..domain.instants import EPOCH
 from ..domain.sightings import Sighting
-from ..store import catalog, sessions
+from ..store import catalog, periods, sessions
 from ..store import tables as t
 from ..store.engine import Tx
-from . import admissions
+from . import admissions, usage
 from .sessions import record
 
 #: What a GPU-hour costs until somebody says otherwise, in micro-credits.
 DEFAULT_GPU_MICRO = 4_000_000
 
 
-def install(tx: Tx, hub_id: str, *, actor: Actor) -> None:
+def install(tx: Tx, hub_id: str, *, actor: Actor, timezone: str | None = None) -> None:
     """Make this hub known, and set a new database up: observe, 4 credits per GPU-hour, own wallets.
 
     The first rule opens a wallet that only records (no overdraft limit) for everybody, so nobody
-    is refused before somebody decided so. Doing it again changes nothing.
+    is refused before somebody decided so. Doing it again changes nothing. ``timezone`` is the
+    setting: its midnights count from the first install on, or from the next month after a change.
     """
     now = tx.now()
     if tx.scalar(sa.select(t.gate.c.id)) is None:
@@ -46,6 +47,20 @@ def install(tx: Tx, hub_id: str, *, actor: Actor) -> None:
             )  # fmt: skip
     if tx.scalar(sa.select(t.hubs.c.id).where(t.hubs.c.id == hub_id)) is None:
         tx.insert_once(t.hubs, {"id": hub_id, "installed_at": now, "facts": {}})
+    if timezone is not None:
+        _keep_zone(tx, timezone)
+
+
+def _keep_zone(tx: Tx, timezone: str) -> None:
+    catalog.lock_gate(tx)
+    before = catalog.load(tx, "", 0).zones
+    used = tx.scalar(sa.select(t.entries.c.id).limit(1)) is not None
+    used = used or tx.scalar(sa.select(t.sessions_.c.id).limit(1)) is not None
+    calendar = periods.keep_zone(tx, timezone, tx.now(), used=used)
+    if calendar.zones != before:
+        catalog.bump(tx)
+    if not before:
+        usage.first_count(tx, calendar)
 
 
 def note_hooks(tx: Tx, hub_id: str, facts: dict, *, actor: Actor) -> None:

@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from ..domain.admission import effective_mode
+from ..domain.ahead import dry_at
 from ..domain.sessions import OPEN
-from ..domain.wallets import dry_at
-from ..store import catalog, sessions, wallets
+from ..store import catalog, periods, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
+from .advancing import ahead_of
 
 _S, _W, _E, _A, _P = (
     t.sessions_.c,
@@ -173,7 +174,7 @@ def would_be_stopped(tx: Tx, *, days: int = 30, limit: int = 100) -> list[Mappin
     )
 
 
-def meters_of(tx: Tx, wallet_ids: Collection[int]) -> dict[str, dict]:
+def meters_of(tx: Tx, wallet_ids: Collection[int], timezone: str = "UTC") -> dict[str, dict]:
     """Of each open session of these wallets: whether its cost grows, and when and why it will end.
 
     The end is what rule 14 will do if nothing changes; none while nobody is stopped there.
@@ -182,11 +183,13 @@ def meters_of(tx: Tx, wallet_ids: Collection[int]) -> dict[str, dict]:
     mode, _ = catalog.read_gate(tx)
     now = tx.now()
     held, found = wallets.read(tx, ids), {}
+    calendar = periods.calendar(tx, timezone)
     guards = _stop_facts(tx, ids)
     for wallet_id, meters in sessions.open_meters(tx, ids).items():
-        wallet = held[wallet_id]
+        ahead = ahead_of(held[wallet_id], meters, now, calendar)
+        wallet, meters = ahead.wallet, ahead.meters
         enforced = effective_mode(mode, wallet.mode) == "enforce"
-        dry = dry_at(wallet, meters, now) if enforced else None
+        dry = dry_at(wallet, meters, now, calendar) if enforced else None
         for meter in meters:
             ends: list[tuple[datetime, str]] = []
             beyond = meter.hold_ends_at()

@@ -3,22 +3,21 @@
 Every verb is idempotent: hooks, the spool and the service may all tell the same thing.
 """
 
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from ..domain.admission import PersonKey, Policy
 from ..domain.audit import Actor
 from ..domain.errors import NotFound
-from ..domain.instants import to_micros
 from ..domain.sessions import ADMITTED, ENDED, OPEN, RUNNING, VOID, billed_end
 from ..domain.sightings import Sighting
-from ..store import catalog, ledger, people
+from ..store import catalog, people
 from ..store import sessions as rows
 from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
+from . import settling
 from .sync import last_seen_at
 
 _S = t.sessions_.c
@@ -108,15 +107,13 @@ def void(tx: Tx, session_id: str, *, reason: str, actor: Actor) -> None:
         )
 
 
-def settle(tx: Tx, session_id: str, until: datetime, *, policy: Policy, actor: Actor) -> int | None:
-    """Charge an open or ended session up to ``until``; the entry's id, None when nothing is due.
+def settle(tx: Tx, session_id: str, until: datetime, *, policy: Policy, actor: Actor) -> int:
+    """Charge an open session up to ``until``; micro-credits charged, 0 when nothing is due.
 
     Never changes what the wallet has available.
     """
     row = _locked(tx, session_id)
-    now = tx.now()
-    # what lies ahead has not been used yet
-    return _settle(tx, row, min(until, now), policy=policy, actor=actor, now=now)
+    return settling.settle(tx, row, until, policy=policy, actor=actor)
 
 
 def open_session_of(tx: Tx, hub_id: str, person: PersonKey, server_name: str) -> str | None:
@@ -214,8 +211,6 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
     until, platform_us = billed_end(ended_at, row.stop_accepted_at, row.grace_s)
     if row.billed_from_at is not None:
         until = max(until, row.billed_from_at)
-    if row.settled_until is not None:
-        until = max(until, row.settled_until)
     changes |= {
         "state": ENDED,
         "ended_at": ended_at,
@@ -225,95 +220,6 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
         "platform_us": platform_us,
     }
     tx.execute(t.sessions_.update().where(_S.id == row.id).values(**changes))
-    row = rows.get(tx, row.id)
-    _settle(tx, row, until, policy=policy, actor=actor, now=now)
+    settling.finish(tx, rows.get(tx, row.id), policy=policy, actor=actor, now=now)
     if reason == "start_failed" or (row.ready_at is None and reason == "died"):
-        _waive(tx, row, policy=policy, actor=actor, now=now)
-
-
-def _settle(tx: Tx, row, until, *, policy: Policy, actor: Actor, now) -> int | None:
-    if not row.billed or row.wallet_id is None or row.billed_from_at is None:
-        return None
-    meter = rows.meter(row)
-    last = row.billed_until_at or meter.pays_until_at
-    if last is not None:
-        until = min(until, last)
-    begin = row.settled_until or row.billed_from_at
-    # An empty slice is booked by the end only: it may be the fee of a start that lasted no time.
-    # Booked before, it would take the natural key of the slice that begins there.
-    over = row.billed_until_at is not None
-    if until < begin or (until == begin and (row.settled_until is not None or not over)):
-        return None
-    before = meter.cost(row.settled_until) if row.settled_until is not None else 0
-    amount = meter.cost(until) - before
-    entry_id = None
-    if amount:
-        entry_id, new = ledger.post(
-            tx,
-            ledger.NewEntry(
-                wallet_id=row.wallet_id,
-                kind="charge",
-                amount_micro=-amount,
-                key=f"charge:{row.id}:{to_micros(begin)}",
-                effective_at=until,
-                session_id=row.id,
-                slice_start=begin,
-                slice_end=until,
-            ),
-            actor=actor,
-            now=now,
-            timezone=policy.timezone,
-        )
-        if not new:
-            return entry_id
-    tx.execute(
-        t.sessions_.update()
-        .where(_S.id == row.id)
-        .values(settled_until=until, charged_micro=_S.charged_micro + amount)
-    )
-    return entry_id
-
-
-def _waive(tx: Tx, row, *, policy: Policy, actor: Actor, now) -> None:
-    """A failed start is billed and given back, visibly, some times a day per person (rule 7)."""
-    day = row.ended_at.astimezone(ZoneInfo(policy.timezone)).replace(
-        hour=0, minute=0, second=0, microsecond=0
-    )
-    e = t.entries.c
-    given = tx.scalar(
-        sa.select(sa.func.count(e.session_id.distinct()))
-        .select_from(t.entries.join(t.sessions_, e.session_id == _S.id))
-        .where(
-            e.kind == "refund",
-            e.key.like("waiver:%"),
-            _S.person_id == row.person_id,
-            e.effective_at >= day,
-            e.effective_at < day + timedelta(days=1),
-        )
-    )
-    if given >= policy.failed_start_refunds_per_day:
-        return
-    charges = tx.execute(
-        sa.select(e.id, e.amount_micro).where(e.session_id == row.id, e.kind == "charge")
-    ).all()
-    for charge in charges:
-        left = -charge.amount_micro - ledger.refunded(tx, charge.id)
-        if left <= 0:
-            continue
-        ledger.post(
-            tx,
-            ledger.NewEntry(
-                wallet_id=row.wallet_id,
-                kind="refund",
-                amount_micro=left,
-                key=f"waiver:{row.id}:{charge.id}",
-                effective_at=row.ended_at,
-                session_id=row.id,
-                corrects_id=charge.id,
-                goodwill=True,
-                note="The start failed.",
-            ),
-            actor=actor,
-            now=now,
-            timezone=policy.timezone,
-        )
+        settling.waive(tx, row.id, policy=policy, actor=actor, now=now)

@@ -14,9 +14,10 @@ from ..domain.admission import Policy, effective_mode
 from ..domain.audit import Actor
 from ..domain.sessions import RUNNING
 from ..domain.wallets import Wallet
-from ..store import audit, catalog, sessions, wallets
+from ..store import audit, catalog, periods, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
+from . import advancing
 
 _S = t.sessions_.c
 #: Stands for none: what no wallet pays for still has a limit on its hours.
@@ -58,6 +59,11 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
     meters = sessions.open_meters(tx, wallet_ids)
     unpaid = [sessions.meter(r) for r in mine if r.wallet_id is None]
     now = tx.now()
+    ahead = advancing.book(tx, locked, meters, now, policy=policy, actor=actor)
+    # nobody is stopped on books that are far behind
+    locked = {i: a.wallet for i, a in ahead.items() if a is not None}
+    meters |= {i: list(a.meters) for i, a in ahead.items() if a is not None}
+    calendar = periods.calendar(tx, policy.timezone)
     warn, stop = [], []
     for wallet_id, wallet in [*locked.items(), (None, NO_WALLET)]:
         mode = effective_mode(gate[0], wallet.mode)
@@ -73,7 +79,8 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
         ]
         dues = []
         if mode != "off":
-            dues = stops.wallet_dues(wallet, running, now, policy.warn_lead_s)
+            at = advancing.clamped(now, [wallet])
+            dues = stops.wallet_dues(wallet, running, at, policy.warn_lead_s, calendar)
         due_ids = {d.session_id for d in dues} if mode == "enforce" else set()
         for row in by_id.values():
             # credit arrived: the warning is over, and so is an order that rested on it
@@ -126,6 +133,13 @@ def confirm(tx: Tx, session_id: str, *, policy: Policy, actor: Actor) -> bool:
     else:
         meters = sessions.open_meters(tx, [wallet.id])[wallet.id]
     now = tx.now()
+    if wallet is not NO_WALLET:
+        ahead = advancing.book(
+            tx, {wallet.id: wallet}, {wallet.id: meters}, now, policy=policy, actor=actor
+        )[wallet.id]
+        if ahead is None:
+            return False
+        wallet, meters = ahead.wallet, ahead.meters
     still = (
         effective_mode(gate[0], wallet.mode) == "enforce"
         and stops.may_stop(wallet, meters, session_id, row.stop_reason, now)

@@ -10,15 +10,18 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..domain.admission import PersonKey, Policy, effective_mode
+from ..domain.ahead import Outlook, dry_at, outlook
+from ..domain.allowances import Allowance
 from ..domain.instants import elapsed_us
 from ..domain.rates import Rate
 from ..domain.rules import first_match
 from ..domain.sessions import OPEN, Meter
-from ..domain.wallets import Wallet, available, burn_per_hour, dry_at
+from ..domain.wallets import available, burn_per_hour
 from ..store import catalog as catalogs
-from ..store import people, sessions, wallets
+from ..store import people, periods, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
+from .advancing import ahead_of, clamped
 
 _S, _W, _E, _A, _P = (
     t.sessions_.c,
@@ -54,6 +57,9 @@ class WalletView:
     #: The role of the person who looks: manager, spender, or empty.
     role: str = ""
     is_default: bool = False
+    allowance: Allowance | None = None
+    #: What is left of the allowance, when the next one comes, what will expire then.
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True)
@@ -127,15 +133,19 @@ def wallet_views(
     rows = list(tx.execute(query.order_by(_W.name)))
     meters = sessions.open_meters(tx, [r.id for r in rows])
     mode, _ = catalogs.read_gate(tx)
-    now = tx.now()
+    calendar, now = periods.calendar(tx), tx.now()
     return [
-        _wallet_view(r, meters[r.id], mode, now, (roles or {}).get(r.id, ""), r.id == default_id)
+        _wallet_view(
+            r, meters[r.id], mode, now, calendar, (roles or {}).get(r.id, ""), r.id == default_id
+        )
         for r in rows
     ]
 
 
-def _wallet_view(row, meters, mode, now, role, is_default) -> WalletView:
-    wallet: Wallet = wallets.value(row)
+def _wallet_view(row, meters, mode, now, calendar, role, is_default) -> WalletView:
+    now = clamped(now, [wallets.value(row)])
+    ahead = ahead_of(wallets.value(row), meters, now, calendar)
+    wallet, meters = ahead.wallet, ahead.meters
     left = available(wallet, meters, now)
     return WalletView(
         id=row.id,
@@ -143,12 +153,12 @@ def _wallet_view(row, meters, mode, now, role, is_default) -> WalletView:
         title=row.title,
         owner=row.owner or "",
         owner_id=row.owner_id,
-        balance_micro=row.balance_micro,
+        balance_micro=wallet.balance_micro,
         overdraft_micro=row.overdraft_micro,
         available_micro=left,
         claims_micro=sum(m.claim(now) for m in meters),
         burn_per_hour_micro=burn_per_hour(meters, now),
-        dry_at=dry_at(wallet, meters, now) if meters else None,
+        dry_at=dry_at(wallet, meters, now, calendar) if meters else None,
         running=sum(1 for m in meters if not m.expired(now)),
         mode=row.mode,
         effective_mode=effective_mode(mode, row.mode),
@@ -157,6 +167,8 @@ def _wallet_view(row, meters, mode, now, role, is_default) -> WalletView:
         at=now,
         role=role,
         is_default=is_default,
+        allowance=wallet.allowance,
+        outlook=outlook(wallet, meters, now, calendar),
     )
 
 

@@ -9,15 +9,17 @@ import uuid
 import sqlalchemy as sa
 
 from ..domain.admission import MODES, Policy
+from ..domain.allowances import USES
 from ..domain.audit import Actor
 from ..domain.errors import BadInput, Conflict, NotFound
 from ..domain.money import plain, require_amount
 from ..domain.names import require_name
-from ..domain.wallets import ROLES, Wallet
+from ..domain.wallets import ROLES, Wallet, transferable
 from ..store import audit, ledger, sessions
 from ..store import tables as t
 from ..store import wallets as rows
 from ..store.engine import Tx
+from .advancing import opened
 
 _W = t.wallets_.c
 
@@ -184,7 +186,7 @@ def grant(
 ) -> int:  # fmt: skip
     """Add credit; the entry's id. The same key again is the same grant."""
     require_amount(amount_micro, minimum=1)
-    _locked(tx, wallet_id)
+    _opened(tx, wallet_id, policy=policy, actor=actor)
     return _book(tx, wallet_id, "grant", amount_micro, key, note, policy=policy, actor=actor)
 
 
@@ -199,10 +201,10 @@ def refund(
     charge = _entry(tx, entry_id)
     if charge.kind != "charge":
         raise BadInput("Only a charge can be refunded.")
-    _locked(tx, charge.wallet_id)
+    _opened(tx, charge.wallet_id, policy=policy, actor=actor)
     # summed after the lock: a refund that raced with this one is in it
     held = _by_key(tx, key, "refund")
-    room = -charge.amount_micro - ledger.refunded(tx, entry_id)
+    room = ledger.refundable(tx, charge)
     if held is not None:
         room += held.amount_micro
     amount = room if amount_micro is None else amount_micro
@@ -231,17 +233,20 @@ def correct(
     if amount_micro == 0:
         raise BadInput("A correction of nothing is none.")
     wrong = _entry(tx, entry_id)
-    _locked(tx, wrong.wallet_id)
+    _opened(tx, wrong.wallet_id, policy=policy, actor=actor)
     held = _by_key(tx, key, "correction")
     if held is None and wrong.kind == "charge":
-        left = -wrong.amount_micro - ledger.refunded(tx, entry_id)
+        left = ledger.refundable(tx, wrong)
         if amount_micro > left:
             raise Conflict(f"Only {plain(max(left, 0))} of this charge is left to correct.")
     # what was given as goodwill never was part of what its session was charged (rule 11)
     session_id = None if wrong.goodwill else wrong.session_id
+    how = None
+    if amount_micro < 0 and (wrong.kind == "charge" or wrong.key.startswith("allowance:")):
+        how = USES  # it takes from where a charge would have taken
     made = _book(
         tx, wrong.wallet_id, "correction", amount_micro, key, note, policy=policy, actor=actor,
-        corrects_id=entry_id, session_id=session_id, goodwill=wrong.goodwill,
+        corrects_id=entry_id, session_id=session_id, goodwill=wrong.goodwill, how=how,
     )  # fmt: skip
     if held is None and session_id is not None:
         s = t.sessions_.c
@@ -257,25 +262,25 @@ def transfer(
     tx: Tx, from_id: int, to_id: int, amount_micro: int, *, policy: Policy, actor: Actor,
     note: str = "", key: str | None = None,
 ) -> tuple[int, int]:  # fmt: skip
-    """Move credit between wallets; both entries' ids. Only credit that nothing claims moves."""
+    """Move credit between wallets; both entries' ids. Only permanent credit moves."""
     require_amount(amount_micro, minimum=1)
     if from_id == to_id:
         raise BadInput("A transfer goes to another wallet.")
-    locked = rows.lock(tx, [from_id, to_id])
+    locked, now = opened(tx, [from_id, to_id], policy=policy, actor=actor)
     for wallet_id in (from_id, to_id):
         if wallet_id not in locked:
             raise NotFound(f"There is no wallet {wallet_id}.")
     key = key or uuid.uuid4().hex
     source, target = locked[from_id], locked[to_id]
-    now = tx.now()
     if _by_key(tx, key, "transfer-out") is None:
         if target.closed:
             raise Conflict(f"The wallet {target.name} is closed.")
-        claims = sum(m.claim(now) for m in sessions.open_meters(tx, [from_id])[from_id])
-        free = source.balance_micro - claims
+        free = transferable(source, sessions.open_meters(tx, [from_id])[from_id], now)
         if amount_micro > free:
+            rest = " An allowance can not be moved." if source.left_micro else ""
             raise Conflict(
-                f"The wallet {source.name} has {plain(max(free, 0))} that nothing else claims."
+                f"The wallet {source.name} has {plain(max(free, 0))} that nothing else "
+                f"claims.{rest}"
             )
     ids = []
     for side, wallet_id, other, amount in (
@@ -319,6 +324,13 @@ def _book(tx, wallet_id, kind, amount, key, note, *, policy, actor, **more) -> i
         action = {"grant": "granted", "refund": "refunded", "correction": "corrected"}[kind]
         audit.write(tx, f"wallet.{action}", "wallet", wallet_id, actor=actor, now=now, after=after)
     return entry_id
+
+
+def _opened(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> Wallet:
+    locked, _ = opened(tx, [wallet_id], policy=policy, actor=actor)
+    if wallet_id not in locked:
+        raise NotFound(f"There is no wallet {wallet_id}.")
+    return locked[wallet_id]
 
 
 def _by_key(tx: Tx, key: str | None, kind: str):

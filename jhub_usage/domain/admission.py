@@ -6,12 +6,14 @@ gate, and observe mode. Does not read or write anything; amounts are micro-credi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from . import limits as limits_
-from .instants import span_text
+from .ahead import least_available
+from .instants import iso, span_text
 from .limits import Breach, Limit
 from .money import Currency, show
+from .periods import UTC_CALENDAR, Calendar
 from .rates import Quote
 from .sessions import Meter, hold_for
 from .shapes import Shape
@@ -108,10 +110,15 @@ class Decision:
 
 def hold_of(quote: Quote, policy: Policy, session_limit_s: int | None) -> int:
     """H of a new session: the minimum run time or the whole session limit (rule 11)."""
-    span = policy.min_run_s
-    if session_limit_s is not None:
-        span = session_limit_s if policy.hold_session_limit else min(span, session_limit_s)
+    span = hold_span_s(policy, session_limit_s)
     return hold_for(quote.per_hour_micro, quote.start_fee_micro, span)
+
+
+def hold_span_s(policy: Policy, session_limit_s: int | None) -> int:
+    """The seconds that a hold pays for."""
+    if session_limit_s is None:
+        return policy.min_run_s
+    return session_limit_s if policy.hold_session_limit else min(policy.min_run_s, session_limit_s)
 
 
 def judge(
@@ -125,10 +132,15 @@ def judge(
     person_id: int,
     policy: Policy,
     now: datetime,
+    calendar: Calendar = UTC_CALENDAR,
 ) -> tuple[Reason, int, int | None]:
-    """(reason, hold, available before) under enforce; the reason's code is ``ok`` or a refusal."""
+    """(reason, hold, available before) under enforce; the reason's code is ``ok`` or a refusal.
+
+    The wallet is advanced to ``now``.
+    """
     applying = [x for x in limits if x.applies(ask.person.name, ask.groups, wallet.id, ask.profile)]
-    hold = hold_of(quote, policy, limits_.session_limit_s(applying))
+    limit_s = limits_.session_limit_s(applying)
+    hold = hold_of(quote, policy, limit_s)
     left = admission_available(wallet, meters, now)
     money = policy.currency
     if wallet.closed:
@@ -154,6 +166,12 @@ def judge(
             }
             return Reason("wallet", _wallet_text(wallet, left, hold, reserve, quote, policy, ask),
                           facts), hold, left  # fmt: skip
+    if left is not None and wallet.allowance is not None:
+        new = Meter(ask.session_id, quote.per_hour_micro, quote.start_fee_micro, hold, 0, now, now)
+        span = timedelta(seconds=hold_span_s(policy, limit_s))
+        worst = least_available(wallet, meters, new, now, span, policy.warn_lead_s, calendar)
+        if worst is not None and worst[1] < worst[2]:
+            return _boundary_reason(wallet, worst, hold, quote, policy), hold, left
     price = f"{show(quote.per_hour_micro, money)} per hour"
     return Reason("ok", f"Paid by the wallet {wallet.name}: {price}."), hold, left
 
@@ -179,6 +197,27 @@ def _wallet_text(wallet, left, hold, reserve, quote, policy, ask) -> str:
         " You can choose a smaller profile or another wallet, stop a running server, "
         "or ask the wallet's manager for credit."
     )
+
+
+def _boundary_reason(wallet: Wallet, worst, hold: int, quote: Quote, policy: Policy) -> Reason:
+    """What the allowance lets expire soon leaves too little for the hold (rule 15)."""
+    at, left, reserve = worst
+    money = policy.currency
+    text = (
+        f"The allowance of the wallet {wallet.name} ends at {iso(at)}, and what is left of it "
+        f"expires. {show(hold, money)} must be free for the first "
+        f"{span_text(policy.min_run_s * 10**6)}, also after that; it would lack "
+        f"{show(reserve - left, money)}. Start after that time, choose a smaller profile or "
+        "another wallet, or ask the wallet's manager for credit."
+    )
+    facts = {
+        "boundary_at": iso(at),
+        "available_micro": left,
+        "hold_micro": hold,
+        "reserve_micro": reserve,
+        "per_hour_micro": quote.per_hour_micro,
+    }
+    return Reason("wallet", text, facts)
 
 
 def limit_text(breach: Breach, wallet: Wallet | None) -> str:

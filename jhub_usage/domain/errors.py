@@ -61,3 +61,16 @@ class DatabaseUnavailable(UsageError):
     """The accounting database can not be reached."""
 
     code = "database_unavailable"
+
+
+class CatchUpNeeded(DatabaseUnavailable):
+    """The books were not kept for more than 62 days, or the clock is wrong."""
+
+    code = "catch_up"
+
+    def __init__(self, wallet: str = ""):
+        super().__init__(
+            f"The books of the wallet {wallet} are more than 62 days behind the clock. "
+            "If the clock is right, an administrator runs `jhub-usage advance`."
+        )
+        self.wallet = wallet

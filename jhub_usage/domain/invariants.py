@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .admission import ADMITTED, FAILED_OPEN, OBSERVED
+from .allowances import LEAVES, SPARES, TURNS, USES
 from .instants import elapsed_us, iso, to_micros
 from .money import MAX_AMOUNT_MICRO, plain
 from .rates import cost
@@ -27,6 +28,10 @@ INVARIANTS: Mapping[str, str] = {
     "entries.keys": "Every entry has a key of its kind, and no two share one.",
     "entries.period": "An entry is booked in its own month or a later one.",
     "entries.refunds": "Refunds and corrections of a charge never exceed the charge.",
+    "wallets.allowance": "What is left of an allowance is what its entries leave of it.",
+    "months.closed": "Nothing was booked in a month after it was closed.",
+    "usage.counters": "Counters of limits per period are what the ended sessions used.",
+    "usage.rollups": "Rollups are what the ended sessions used.",
     "entries.transfers": "A transfer has two sides that sum to zero.",
     "sessions.charged": "What a session was charged is the sum of its charges and corrections.",
     "sessions.slices": "Charges of a session follow each other, each with the cost of its slice.",
@@ -46,12 +51,12 @@ INFORMATIONAL = frozenset({"sessions.lapsed"})
 MAY_START = (ADMITTED, OBSERVED, FAILED_OPEN)
 BOUNDARIES = ("scheduled", "started", "ready", "stop_accepted", "ended")
 KEYS = {
-    "grant": ("grant:", "start-grant:"),
+    "grant": ("grant:", "start-grant:", "allowance:"),
     "charge": ("charge:",),
     "refund": ("refund:", "waiver:"),
     "correction": ("correction:",),
     "transfer": ("transfer-out:", "transfer-in:"),
-    "expiry": ("expiry:",),
+    "expiry": ("expiry:", "allowance:"),
 }
 #: The setting of the time zone may have changed since: any zone of the world is believed.
 WEST, EAST = timedelta(hours=12), timedelta(hours=14)
@@ -80,7 +85,8 @@ class Checked:
 def session_faults(s, entries: Sequence, admission) -> Iterator[Fault]:
     """All that is wrong with one session; ``entries`` are those that name it."""
     charges = [e for e in entries if e.kind == "charge"]
-    booked = -sum(e.amount_micro for e in entries if e.kind in ("charge", "correction"))
+    billed = [e for e in entries if e.kind in ("charge", "correction") and not e.goodwill]
+    booked = -sum(e.amount_micro for e in billed)
     if s.charged_micro != booked:
         yield "sessions.charged", f"charged {s.charged_micro}, entries say {booked}"
     yield from _admission_faults(s, admission)
@@ -92,7 +98,11 @@ def session_faults(s, entries: Sequence, admission) -> Iterator[Fault]:
         return
     if s.wallet_id is None:
         yield "sessions.unbilled", "billed without a wallet"
-    yield from _slice_faults(s, charges)
+    if s.revision:
+        # its boundaries were corrected: what was charged by the old ones has other slices
+        yield from _revision_faults(s, billed)
+    else:
+        yield from _slice_faults(s, charges)
     if s.state == ENDED:
         if s.settled_until != s.billed_until_at:
             yield (
@@ -100,8 +110,18 @@ def session_faults(s, entries: Sequence, admission) -> Iterator[Fault]:
                 f"settled until {iso(s.settled_until)}, billed until {iso(s.billed_until_at)}",
             )
         paid, whole = -sum(c.amount_micro for c in charges), _due(s, s.billed_until_at)
-        if paid != whole:
+        if paid != whole and not s.revision:
             yield "sessions.total", f"charges sum to {paid}, the cost is {whole}"
+
+
+def _revision_faults(s, billed: Sequence) -> Iterator[Fault]:
+    """After a correction of boundaries everything up to it sums to the cost by them."""
+    last = next((e.id for e in billed if e.key == f"correction:{s.id}:{s.revision}"), None)
+    if last is None:
+        return  # nothing was due
+    paid, whole = -sum(e.amount_micro for e in billed if e.id <= last), _due(s, s.billed_until_at)
+    if paid != whole:
+        yield "sessions.total", f"charges and corrections sum to {paid}, the cost is {whole}"
 
 
 def _due(s, at: datetime | None) -> int:
@@ -213,7 +233,8 @@ def entry_faults(e) -> Iterator[Fault]:
         yield "entries.amounts", f"a {e.kind} of {plain(amount)}"
     if amount == 0:
         yield "entries.amounts", f"a {e.kind} of nothing"
-    if e.kind in ("refund", "correction") and e.corrects_id is None:
+    of_session = e.kind == "correction" and e.session_id is not None
+    if e.kind in ("refund", "correction") and e.corrects_id is None and not of_session:
         yield "entries.refunds", f"a {e.kind} that names no entry"
     if not e.key.startswith(KEYS[e.kind]):
         yield "entries.keys", f"the key {e.key[:80]!r} is not one of a {e.kind}"
@@ -233,6 +254,21 @@ def entry_faults(e) -> Iterator[Fault]:
 
 def _month(at: datetime) -> str:
     return f"{at.year:04d}-{at.month:02d}"
+
+
+def how_moved(e) -> str:
+    """How an entry changed what is left of its wallet's allowance.
+
+    ``e.corrects_kind`` and ``e.corrects_key`` are those of the entry that it corrects, or None.
+    """
+    if e.key.startswith("allowance:"):
+        return TURNS
+    if e.kind == "charge":
+        return USES
+    if e.kind != "correction" or e.amount_micro >= 0:
+        return LEAVES
+    of_usage = e.corrects_id is None or e.corrects_kind == "charge"
+    return USES if of_usage or (e.corrects_key or "").startswith("allowance:") else SPARES
 
 
 def other_side(key: str) -> str:

@@ -40,6 +40,8 @@ class Meter:
     limit_at: datetime | None = None
     #: After a stop that the Hub accepted: from here on the platform bears a stuck pod (rule 8).
     pays_until_at: datetime | None = None
+    #: Everything before this instant is charged.
+    settled_until: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
         """Admitted, neither started nor sighted by its deadline: it claims nothing (rule 12)."""
@@ -77,6 +79,14 @@ class Meter:
     def beyond_hold(self, at: datetime) -> bool:
         """Whether it has used up its hold: only such a session may be stopped (rule 14)."""
         return self.billed_from_at is not None and self.cost(at) > self.hold(at)
+
+    def settled(self) -> int:
+        """C at the last settlement: what its charges sum to, without corrections."""
+        return 0 if self.settled_until is None else self.cost(self.settled_until)
+
+    def unsettled(self, at: datetime) -> int:
+        """What it has cost up to ``at`` that is not charged yet."""
+        return max(0, self.cost(at) - self.settled())
 
     def accrues(self, at: datetime) -> bool:
         """Whether its cost grows at that instant."""

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .ahead import dry_at
+from .periods import Calendar
 from .sessions import Meter
-from .wallets import Wallet, available, dry_at
+from .wallets import Wallet, available
 
 #: One pass stops at most this many servers, or this share of those running, whichever is more.
 GUARD_COUNT = 5
@@ -40,12 +42,19 @@ class Due:
 
 
 def wallet_dues(
-    wallet: Wallet, running: Sequence[Running], now: datetime, warn_lead_s: int
+    wallet: Wallet,
+    running: Sequence[Running],
+    now: datetime,
+    warn_lead_s: int,
+    calendar: Calendar | None = None,
 ) -> list[Due]:
-    """What the end of the wallet and of session limits means for each of its sessions."""
+    """What the end of the wallet and of session limits means for each of its sessions.
+
+    The wallet is advanced to ``now``.
+    """
     lead = timedelta(seconds=warn_lead_s)
     meters = [r.meter for r in running]
-    dry = dry_at(wallet, meters, now)
+    dry = dry_at(wallet, meters, now, calendar)
     dues = []
     for r in running:
         ends = []

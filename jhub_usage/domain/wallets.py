@@ -1,4 +1,4 @@
-"""What a wallet can spend at an instant, and when it runs dry (rules 11 to 15).
+"""What a wallet can spend at an instant (rules 11 to 15). When it runs dry is in ``ahead``.
 
 ``available(t) = balance + overdraft - sum of claims(t)``. No overdraft limit means unlimited:
 such a wallet only records. Nothing here is ever written.
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .instants import HOUR_US, after, elapsed_us
+from .allowances import Allowance
+from .instants import HOUR_US
 from .sessions import Meter
 
-#: Looking further ahead than this is of no use to anybody.
-HORIZON_US = 10 * 366 * 24 * HOUR_US
-
 ROLES = ("manager", "spender")
+#: A request for credit: waiting, granted (all or part), declined, or taken back.
+REQUEST_STATES = ("open", "granted", "declined", "withdrawn")
 ENTRY_KINDS = ("grant", "charge", "refund", "correction", "transfer", "expiry")
 
 
@@ -28,6 +28,11 @@ class Wallet:
     overdraft_micro: int | None
     mode: str | None = None
     closed: bool = False
+    allowance: Allowance | None = None
+    #: How much of the balance is left of the allowance; the rest is permanent credit.
+    left_micro: int = 0
+    #: Every boundary up to this instant is booked.
+    advanced_until: datetime | None = None
 
 
 def available(wallet: Wallet, meters: Sequence[Meter], at: datetime) -> int | None:
@@ -56,39 +61,13 @@ def beyond_hold_reserve(meters: Sequence[Meter], at: datetime, warn_lead_s: int)
     return burn * warn_lead_s * 1_000_000 // HOUR_US
 
 
-def dry_at(wallet: Wallet, meters: Sequence[Meter], now: datetime) -> datetime | None:
-    """The first instant from ``now`` on with ``available < 0``; None if it never comes.
+def allowance_left(wallet: Wallet, meters: Sequence[Meter], at: datetime) -> int:
+    """What is left of the allowance once what runs has been charged up to ``at``."""
+    return max(0, wallet.left_micro - sum(m.unsettled(at) for m in meters))
 
-    Without grants in between, available never rises except where an unmet start deadline frees
-    a hold; between those deadlines it is monotone, so the exact microsecond is found by bisection.
-    """
-    if wallet.overdraft_micro is None:
-        return None
 
-    money = wallet.balance_micro + wallet.overdraft_micro
-
-    def spent(us: int) -> bool:
-        at = after(now, us)
-        # a session with a limit is stopped there, so it claims no more beyond it
-        return money < sum(
-            m.claim(at if m.limit_at is None else min(at, m.limit_at)) for m in meters
-        )
-
-    frees = sorted(
-        elapsed_us(now, m.start_deadline_at)
-        for m in meters
-        if m.billed_from_at is None and not m.sighted and m.start_deadline_at > now
-    )
-    begin = 0
-    for end in [*frees, HORIZON_US]:
-        if spent(begin):
-            return after(now, begin)
-        last = end - 1 if end < HORIZON_US else end
-        if last > begin and spent(last):
-            low, high = begin, last
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if spent(middle) else (middle, high)
-            return after(now, high)
-        begin = end
-    return None
+def transferable(wallet: Wallet, meters: Sequence[Meter], at: datetime) -> int:
+    """Permanent credit that nothing claims: only that moves to another wallet (rule 16)."""
+    claims = sum(m.claim(at) for m in meters)
+    left = max(0, wallet.left_micro - max(0, claims))
+    return wallet.balance_micro - claims - left

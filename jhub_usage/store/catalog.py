@@ -1,18 +1,21 @@
-"""The catalog: rates, rules, limits and exemptions, as one frozen value with a version.
+"""The catalog: rates, rules, limits, exemptions and passes, as one frozen value with a version.
 
 The gate's row carries the version and changes with each of them in one transaction, so a process
 may keep its copy for as long as the version stays the same.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from ..domain.errors import SchemaTooOld
 from ..domain.limits import Limit
+from ..domain.passes import Passes
+from ..domain.periods import Calendar
 from ..domain.rates import Rate
 from ..domain.rules import Rule
+from . import passes
 from . import tables as t
 from .engine import Tx
 
@@ -27,6 +30,14 @@ class Catalog:
     rules: tuple[Rule, ...]
     limits: tuple[Limit, ...]
     exempt: frozenset[tuple[str, str]]
+    #: As in ``domain.periods.Calendar``; empty before the zone was recorded.
+    zones: tuple[tuple[str, str], ...] = ()
+    #: Emergency passes by person's id: those that were valid when this was read.
+    passes: Passes = field(default_factory=dict)
+
+    def calendar(self, timezone: str) -> Calendar:
+        """Which midnights count; those of ``timezone`` before any were recorded."""
+        return Calendar(self.zones) if self.zones else Calendar.of(timezone)
 
     def is_exempt(self, person: str, groups, profile: str) -> bool:
         """Recorded, not billed."""
@@ -110,7 +121,11 @@ def load(tx: Tx, mode: str, version: int) -> Catalog:
         for r in tx.execute(sa.select(t.limits_).order_by(t.limits_.c.id))
     )
     exempt = frozenset((r.kind, r.name) for r in tx.execute(sa.select(t.exemptions)))
-    return Catalog(version, mode, rates, rules, limits, exempt)
+    z = t.zones.c
+    ordered = sa.select(z.first_month, z.zone).order_by(z.first_month)
+    zones = tuple((r.first_month, r.zone) for r in tx.execute(ordered))
+    excused = passes.valid(tx, tx.now())
+    return Catalog(version, mode, rates, rules, limits, exempt, zones, excused)
 
 
 class CatalogCache:

@@ -31,6 +31,8 @@ class Tx:
         self.conn = conn
         self._clock = clock
         self._first = first
+        #: What stays true until the end of this transaction, kept by whoever read it.
+        self.kept: dict = {}
 
     def take_first(self):
         """The rows of the statement that went along with BEGIN, once; None if there was none."""

@@ -3,15 +3,18 @@
 The caller holds the wallet's lock.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..domain.allowances import LEAVES, SPARES, TURNS, USES
 from ..domain.audit import Actor
 from ..domain.errors import KeyReused
-from ..domain.instants import month_of
+from ..domain.instants import elapsed_us
 from ..domain.money import require_amount
+from . import periods
 from . import tables as t
 from .engine import Tx
 
@@ -36,6 +39,19 @@ class NewEntry:
     goodwill: bool = False
     counter_wallet_id: int | None = None
     note: str = ""
+    #: Billed microseconds that it adds; those of the slice where there is one.
+    elapsed_us: int | None = None
+    #: How it changes what is left of the allowance (domain.allowances); None: by its kind.
+    how: str | None = None
+
+    @property
+    def moves(self) -> str:
+        """How it changes what is left of the wallet's allowance."""
+        if self.how is not None:
+            return self.how
+        if self.kind == "charge":
+            return USES
+        return SPARES if self.kind == "correction" and self.amount_micro < 0 else LEAVES
 
 
 def post(
@@ -58,33 +74,60 @@ def post(
         if not same:
             raise KeyReused(f"The key {entry.key!r} was already used for another entry.")
         return held.id, False
-    effective_at = entry.effective_at or now
-    made = tx.execute(
-        t.entries.insert().values(
-            wallet_id=entry.wallet_id,
-            kind=entry.kind,
-            amount_micro=entry.amount_micro,
-            key=entry.key,
-            effective_at=effective_at,
-            posted_at=now,
-            period=month_of(effective_at, timezone),
-            session_id=entry.session_id,
-            slice_start=entry.slice_start,
-            slice_end=entry.slice_end,
-            corrects_id=entry.corrects_id,
-            goodwill=entry.goodwill,
-            counter_wallet_id=entry.counter_wallet_id,
-            actor_kind=actor.kind,
-            actor_id=actor.person_id,
-            note_id=note(tx, entry.note),
-        )
-    )
-    tx.execute(
-        t.wallets_.update()
-        .where(t.wallets_.c.id == entry.wallet_id)
-        .values(balance_micro=t.wallets_.c.balance_micro + entry.amount_micro)
-    )
+    made = tx.execute(t.entries.insert().values(**_row(tx, entry, actor, now, timezone)))
+    _move(tx, entry)
     return made.inserted_primary_key[0], True
+
+
+def _row(tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str) -> dict:
+    effective_at = entry.effective_at or now
+    spent = entry.elapsed_us
+    if spent is None and entry.slice_start is not None:
+        spent = elapsed_us(entry.slice_start, entry.slice_end)
+    return {
+        "wallet_id": entry.wallet_id,
+        "kind": entry.kind,
+        "amount_micro": entry.amount_micro,
+        "key": entry.key,
+        "effective_at": effective_at,
+        "posted_at": now,
+        # a slice that ends with its month belongs to it
+        "period": periods.booked_in(tx, entry.slice_start or effective_at, timezone),
+        "session_id": entry.session_id,
+        "slice_start": entry.slice_start,
+        "slice_end": entry.slice_end,
+        "corrects_id": entry.corrects_id,
+        "goodwill": entry.goodwill,
+        "counter_wallet_id": entry.counter_wallet_id,
+        "elapsed_us": spent,
+        "actor_kind": actor.kind,
+        "actor_id": actor.person_id,
+        "note_id": note(tx, entry.note),
+    }
+
+
+def post_due(
+    tx: Tx, entries: Sequence[NewEntry], *, actor: Actor, now: datetime, timezone: str = "UTC"
+) -> None:
+    """Entries of what was due, at once. The caller holds the wallets and stores their balances."""
+    rows = [_row(tx, entry, actor, now, timezone) for entry in entries]
+    if rows:
+        tx.execute(t.entries.insert(), rows if len(rows) > 1 else rows[0])
+
+
+def _move(tx: Tx, entry: NewEntry) -> None:
+    """The balance and what is left of the allowance, as ``domain.allowances.moved`` has it."""
+    w, how = t.wallets_.c, entry.moves
+    balance, left = w.balance_micro + entry.amount_micro, w.allowance_left_micro
+    values = {"balance_micro": balance}
+    if how == USES and entry.amount_micro < 0:
+        left = left + entry.amount_micro
+        values["allowance_left_micro"] = sa.case((left > 0, left), else_=0)
+    elif how in (SPARES, TURNS):
+        left = left + entry.amount_micro if how == TURNS else left
+        least = sa.case((left < balance, left), else_=balance)
+        values["allowance_left_micro"] = sa.case((least > 0, least), else_=0)
+    tx.execute(t.wallets_.update().where(w.id == entry.wallet_id).values(**values))
 
 
 def note(tx: Tx, text: str) -> int | None:
@@ -103,3 +146,21 @@ def refunded(tx: Tx, entry_id: int) -> int:
             )
         )
     )
+
+
+def refundable(tx: Tx, charge) -> int:
+    """What may still be given back of a charge (its row): never more than is left of it, nor than
+    its session was charged in all, corrections included, less what was given already."""
+    left = max(0, -charge.amount_micro - refunded(tx, charge.id))
+    if charge.session_id is None:
+        return left
+    s = t.sessions_.c
+    gifts = sa.select(sa.func.coalesce(sa.func.sum(_E.amount_micro), 0)).where(
+        _E.session_id == charge.session_id, _E.goodwill
+    )
+    row = tx.execute(
+        sa.select(s.charged_micro, gifts.scalar_subquery().label("given")).where(
+            s.id == charge.session_id
+        )
+    ).one()
+    return max(0, min(left, row.charged_micro - int(row.given)))

@@ -62,6 +62,7 @@ def meter(row) -> Meter:
         billed=row.billed,
         limit_at=limit_at(row),
         pays_until_at=pays_until(row.stop_accepted_at, row.grace_s, row.settled_until),
+        settled_until=row.settled_until,
     )
 
 
@@ -73,9 +74,10 @@ def _meter(numbers: list) -> Meter:
     begin, limit = numbers[_BILLED_FROM], None
     if limit_s is not None and begin is not None:
         limit = begin + timedelta(seconds=limit_s)
-    if stop_accepted_at is None:
-        return Meter(*numbers, limit)
-    return Meter(*numbers, limit, pays_until(stop_accepted_at, grace_s, settled_until))
+    last = None
+    if stop_accepted_at is not None:
+        last = pays_until(stop_accepted_at, grace_s, settled_until)
+    return Meter(*numbers, limit, last, settled_until)
 
 
 def limit_at(row) -> datetime | None:

@@ -68,6 +68,7 @@ people = Table(
     Column("current", sa.Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("granted_start", sa.Boolean, nullable=False, server_default=sa.false()),
+    Column("pseudonymised_at", Instant),
     UniqueConstraint("hub_id", "hub_user_id", "hub_created_at"),
     Index("uq_jhub_usage_people_current_name", "hub_id", "name", unique=True,
           postgresql_where=text("current"), sqlite_where=text("current")),
@@ -88,6 +89,12 @@ wallets_ = Table(
     Column("closed_at", Instant),
     # Everything that was due before this instant is booked.
     Column("advanced_until", Instant, nullable=False),
+    # The recurring grant: an amount of None is none, a carry cap of None carries everything.
+    Column("allowance_micro", Whole),
+    Column("allowance_period", sa.String(8)),
+    Column("allowance_carry_micro", Whole),
+    # How much of the balance is what is left of the allowance; the rest is permanent credit.
+    Column("allowance_left_micro", Whole, nullable=False, server_default="0"),
     CheckConstraint("overdraft_micro IS NULL OR overdraft_micro >= 0", name="overdraft"),
     CheckConstraint("mode IS NULL OR mode IN ('off', 'observe', 'enforce')", name="mode"),
 )
@@ -203,6 +210,8 @@ sessions_ = Table(
     Index("ix_jhub_usage_sessions_wallet", "wallet_id", "admitted_at"),
     Index("ix_jhub_usage_sessions_admitted", "admitted_at"),
     Index("ix_jhub_usage_sessions_quoted", "quoted_at"),
+    Index("ix_jhub_usage_sessions_node", "node", "billed_from_at",
+          postgresql_where=text("node <> ''"), sqlite_where=text("node <> ''")),
 )  # fmt: skip
 
 # The person's groups when the session was admitted, frozen by name.
@@ -265,6 +274,8 @@ entries = Table(
     # goodwill refunds leave S alone, corrections change it (rule 11)
     Column("goodwill", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("counter_wallet_id", BigId, ForeignKey(wallets_.c.id)),
+    # Billed microseconds that the entry adds, negative where a correction takes some back.
+    Column("elapsed_us", Whole),
     Column("actor_kind", sa.String(16), nullable=False),
     Column("actor_id", BigId, ForeignKey(people.c.id)),
     Column("note_id", BigId, ForeignKey(notes.c.id)),
@@ -318,6 +329,8 @@ limits_ = Table(
     Column("resource", sa.String(32), nullable=False),
     Column("amount", Whole, nullable=False),
     Column("each", sa.Boolean, nullable=False),
+    # For an amount per period: day, week or month.
+    Column("period", sa.String(8), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
 )
 
@@ -369,4 +382,164 @@ leases = Table(
     Column("name", sa.String(128), primary_key=True),
     Column("holder", sa.String(128), nullable=False),
     Column("until_at", Instant, nullable=False),
+)
+
+# Which zone's midnights begin the periods, from a month on. A change is never in the past.
+zones = Table(
+    PREFIX + "zones",
+    metadata,
+    Column("first_month", sa.String(7), primary_key=True),
+    Column("zone", sa.String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+# Up to which month the books are closed. One row, which posters lock shared, the closer alone.
+books = Table(
+    PREFIX + "books",
+    metadata,
+    Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    Column("closed_through", sa.String(7), nullable=False, server_default=""),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+# The act of closing a month.
+months = Table(
+    PREFIX + "months",
+    metadata,
+    Column("label", sa.String(7), primary_key=True),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("closed_at", Instant, nullable=False),
+    Column("actor_kind", sa.String(16), nullable=False),
+    Column("actor_id", BigId, ForeignKey(people.c.id)),
+    Column("facts", Json, nullable=False),
+)
+
+# What people and wallets were called when a month was closed. Erasable.
+month_names = Table(
+    PREFIX + "month_names",
+    metadata,
+    Column("label", sa.String(7), ForeignKey(months.c.label), primary_key=True),
+    Column("kind", sa.String(16), primary_key=True),
+    Column("subject_id", BigId, primary_key=True, autoincrement=False),
+    Column("name", sa.String(255), nullable=False),
+    Column("title", sa.String(255), nullable=False, server_default=""),
+    _one_of("kind", ("person", "wallet")),
+)
+
+# Usage of ended sessions per day, for limits per period: one row per person and wallet (0: none),
+# and one per person and group of the session (wallet 0). Counted by when it happened.
+use_days = Table(
+    PREFIX + "use_days",
+    metadata,
+    Column("day", sa.String(10), primary_key=True),
+    Column("person_id", BigId, ForeignKey(people.c.id), primary_key=True, autoincrement=False),
+    Column("wallet_id", BigId, primary_key=True, autoincrement=False),
+    Column("group_name", sa.String(255), primary_key=True),
+    Column("gpu_us", Whole, nullable=False),
+    Column("cpu_us", Whole, nullable=False),
+    Column("cost_micro", Whole, nullable=False),
+    Index(None, "wallet_id", "day"),
+    Index(None, "group_name", "day"),
+    Index(None, "person_id", "day"),
+)
+
+# Rollups: usage of ended sessions per day. A cache that can be dropped and rebuilt.
+rollup_days = Table(
+    PREFIX + "rollup_days",
+    metadata,
+    Column("day", sa.String(10), primary_key=True),
+    Column("hub_id", sa.String(64), primary_key=True),
+    Column("person_id", BigId, primary_key=True, autoincrement=False),
+    Column("wallet_id", BigId, primary_key=True, autoincrement=False),
+    Column("profile", sa.String(255), primary_key=True),
+    Column("gpu_model", sa.String(255), primary_key=True),
+    Column("node", sa.String(255), primary_key=True),
+    Column("starts", Whole, nullable=False),
+    Column("elapsed_us", Whole, nullable=False),
+    Column("gpu_us", Whole, nullable=False),
+    Column("cpu_us", Whole, nullable=False),
+    Column("memory_us", Whole, nullable=False),
+    Column("cost_micro", Whole, nullable=False),
+    Index(None, "wallet_id", "day"),
+    Index(None, "person_id", "day"),
+)
+
+# Who asked for credit, and what came of it.
+credit_requests = Table(
+    PREFIX + "credit_requests",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("wallet_id", BigId, ForeignKey(wallets_.c.id), nullable=False),
+    Column("person_id", BigId, ForeignKey(people.c.id), nullable=False),
+    Column("amount_micro", Whole, nullable=False),
+    Column("note_id", BigId, ForeignKey(notes.c.id)),
+    Column("state", sa.String(16), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("decided_at", Instant),
+    Column("decided_kind", sa.String(16)),
+    Column("decided_id", BigId, ForeignKey(people.c.id)),
+    Column("granted_micro", Whole),
+    Column("answer_id", BigId, ForeignKey(notes.c.id)),
+    Column("entry_id", BigId, ForeignKey(entries.c.id)),
+    _one_of("state", wallets.REQUEST_STATES),
+    CheckConstraint("amount_micro > 0", name="amount"),
+    Index(None, "wallet_id", "state"),
+    Index(None, "person_id", "created_at"),
+)
+
+# Whose managers see and decide a request: fixed when it is made, by the groups that the person had.
+credit_request_wallets = Table(
+    PREFIX + "credit_request_wallets",
+    metadata,
+    Column("request_id", BigId, ForeignKey(credit_requests.c.id), primary_key=True,
+           autoincrement=False),
+    Column("wallet_id", BigId, ForeignKey(wallets_.c.id), primary_key=True, autoincrement=False),
+    Index(None, "wallet_id"),
+)  # fmt: skip
+
+# An emergency pass: until it expires, this person's starts are not refused.
+passes = Table(
+    PREFIX + "passes",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("person_id", BigId, ForeignKey(people.c.id), nullable=False),
+    Column("note_id", BigId, ForeignKey(notes.c.id)),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+    Column("actor_kind", sa.String(16), nullable=False),
+    Column("actor_id", BigId, ForeignKey(people.c.id)),
+    Index(None, "person_id", "expires_at"),
+)
+
+# Windows in which a node is worked on: what runs there then is not billed.
+maintenance = Table(
+    PREFIX + "maintenance",
+    metadata,
+    Column("id", BigId, primary_key=True),
+    Column("node", sa.String(255), nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("note_id", BigId, ForeignKey(notes.c.id)),
+    Column("created_at", Instant, nullable=False),
+    Column("cancelled_at", Instant),
+    # Everything that overlapped it has ended and was given back.
+    Column("done_at", Instant),
+    Column("actor_kind", sa.String(16), nullable=False),
+    Column("actor_id", BigId, ForeignKey(people.c.id)),
+    CheckConstraint("ends_at > starts_at", name="window"),
+    Index(None, "node", "starts_at"),
+)
+
+# Metered quantities round cumulatively per wallet, resource and month (rule 31).
+metered = Table(
+    PREFIX + "metered",
+    metadata,
+    Column("wallet_id", BigId, ForeignKey(wallets_.c.id), primary_key=True),
+    Column("resource", sa.String(64), primary_key=True),
+    Column("period", sa.String(7), primary_key=True),
+    # Exact cost so far in millionths of a micro-credit, and what of it was charged.
+    Column("exact_pico", Whole, nullable=False),
+    Column("charged_micro", Whole, nullable=False),
 )

@@ -4,12 +4,17 @@ from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
+from ..domain.allowances import Allowance
 from ..domain.wallets import Wallet
 from . import tables as t
 from .engine import Tx
 
 _W = t.wallets_.c
-_VALUE = (_W.id, _W.name, _W.balance_micro, _W.overdraft_micro, _W.mode, _W.closed_at)
+_VALUE = (
+    _W.id, _W.name, _W.balance_micro, _W.overdraft_micro, _W.mode, _W.closed_at,
+    _W.allowance_micro, _W.allowance_period, _W.allowance_carry_micro, _W.allowance_left_micro,
+    _W.advanced_until,
+)  # fmt: skip
 _LOCK = sa.select(*_VALUE).where(_W.id.in_(sa.bindparam("ids", expanding=True))).order_by(_W.id)
 
 
@@ -38,7 +43,17 @@ def value(row) -> Wallet:
         row.overdraft_micro,
         row.mode,
         row.closed_at is not None,
+        allowance(row),
+        row.allowance_left_micro,
+        row.advanced_until,
     )
+
+
+def allowance(row) -> Allowance | None:
+    """The allowance of a wallet's row."""
+    if row.allowance_period is None:
+        return None
+    return Allowance(row.allowance_micro, row.allowance_period, row.allowance_carry_micro)
 
 
 def lock(tx: Tx, ids: Iterable[int]) -> dict[int, Wallet]:

@@ -100,7 +100,7 @@ def healthy(url: str) -> Story:
     s.act(sessions.settle, session_id(1), s.now, policy=POLICY)
     s.later(hours=20)
     s.see(1, "ended", "post_stop_hook", "stopped")
-    first, second = s.entries("charge")
+    first, *_, second = s.entries("charge")
     s.act(wallets.refund, first.id, 1_000_000, policy=POLICY, note="sorry")
     s.act(wallets.correct, second.id, 2_000_000, policy=POLICY, note="the node was slow")
     s.run(2, "bob", billed_from="ready")

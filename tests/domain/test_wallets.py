@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jhub_usage.domain.ahead import dry_at
 from jhub_usage.domain.instants import HOUR_US, after
 from jhub_usage.domain.sessions import Meter
 from jhub_usage.domain.wallets import (
@@ -15,7 +16,6 @@ from jhub_usage.domain.wallets import (
     available,
     beyond_hold_reserve,
     burn_per_hour,
-    dry_at,
 )
 
 T0 = datetime(2026, 11, 20, 9, tzinfo=UTC)

@@ -24,6 +24,7 @@ from jhub_usage.actions import (
     wallets,
 )
 from jhub_usage.domain.admission import Ask, PersonKey, Policy
+from jhub_usage.domain.ahead import dry_at
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.errors import Conflict, NotFound
 from jhub_usage.domain.instants import EPOCH
@@ -32,7 +33,7 @@ from jhub_usage.domain.limits import Limit
 from jhub_usage.domain.rules import Rule
 from jhub_usage.domain.shapes import Gpus, Shape
 from jhub_usage.domain.sightings import Sighting
-from jhub_usage.domain.wallets import admission_available, available, dry_at
+from jhub_usage.domain.wallets import admission_available, available
 from jhub_usage.store import sessions as session_rows
 from jhub_usage.store import tables as t
 from jhub_usage.store import wallets as wallet_rows
@@ -156,7 +157,10 @@ class Money:
     # -- time and configuration -------------------------------------------------------------------
 
     def time_passes(self, seconds):
-        self.now += timedelta(seconds=seconds)
+        """A clock may go back, though never behind what is booked (tested by itself)."""
+        with self.db.read() as tx:
+            floor = tx.scalar(sa.select(sa.func.max(t.wallets_.c.advanced_until)))
+        self.now = max(self.now + timedelta(seconds=seconds), floor)
 
     def mode(self, mode):
         self.act(modes.set_mode, mode, actor=SYSTEM)
@@ -258,7 +262,7 @@ class Money:
         s, charge, entry_id = self.charge(n)
         if s is None:
             return
-        left = charge[0] - charge[1]
+        left = self.model.left_of(s, charge)
         given = left if amount is None else amount
         try:
             self.act(wallets.refund, entry_id, amount, **MONEY)
@@ -267,13 +271,14 @@ class Money:
             return
         assert 0 < given <= left
         charge[1] += given
+        s.gifts += given
         s.wallet.entries.append(given)
 
     def correct(self, n, amount, sign):
         s, charge, entry_id = self.charge(n)
         if s is None:
             return
-        left = charge[0] - charge[1]
+        left = self.model.left_of(s, charge)
         try:
             self.act(wallets.correct, entry_id, sign * amount, note="it was wrong", **MONEY)
         except Conflict:

@@ -67,6 +67,8 @@ class Session:
     #: (amount, what was given back of it) of each charge, in order
     charges: list = field(default_factory=list)
     waived_at: datetime | None = None
+    #: What was given back as goodwill, less what was taken back of it.
+    gifts: int = 0
 
     @property
     def open(self) -> bool:
@@ -321,11 +323,28 @@ class Model:
         until = s.ended
         if s.stop_accepted is not None:
             until = min(until, s.stop_accepted + timedelta(seconds=s.grace_s + STOP_MARGIN_S))
-        s.pays_until = max(x for x in (until, s.pays_from, s.settled) if x)
+        s.pays_until = max(x for x in (until, s.pays_from) if x)
         s.state = "ended"
         self.settle(s, s.pays_until, max(now, s.pays_until))
+        if s.settled and s.settled > s.pays_until:
+            self.rebook(s)
         if reason == "start_failed" or (reason == "died" and s.ready is None):
             self.waive(s)
+
+    def rebook(self, s):
+        """What its boundaries say now, less what was charged; gifts never exceed what is left."""
+        due = s.cost(s.pays_until) - s.charged
+        s.settled = s.pays_until
+        s.charged += due
+        s.wallet.entries.append(-due)
+        if due < 0 and s.gifts > s.charged:
+            s.wallet.entries.append(s.charged - s.gifts)
+            s.gifts = s.charged
+
+    @staticmethod
+    def left_of(s, charge) -> int:
+        """What may still be given back of a charge."""
+        return max(0, min(charge[0] - charge[1], s.charged - s.gifts))
 
     def waive(self, s):
         day = s.ended.date()
@@ -336,9 +355,10 @@ class Model:
         if len(given) >= WAIVERS:
             return
         for charge in s.charges:
-            left = charge[0] - charge[1]
+            left = self.left_of(s, charge)
             if left > 0:
                 charge[1] += left
+                s.gifts += left
                 s.wallet.entries.append(left)
                 s.waived_at = s.ended
 
