@@ -1,6 +1,9 @@
 """Setting and taking away a wallet's allowance. Its boundaries are booked by ``advancing``."""
 
+from dataclasses import asdict
+
 from ..domain.admission import Policy
+from ..domain.allowance_words import boundary_text
 from ..domain.allowances import TURNS, Allowance, require_allowance, turn
 from ..domain.audit import Actor
 from ..domain.errors import BadInput, NotFound
@@ -10,6 +13,7 @@ from ..store import audit, ledger
 from ..store import tables as t
 from ..store.engine import Tx
 from .advancing import opened
+from .views import WalletView
 
 _W = t.wallets_.c
 
@@ -49,11 +53,12 @@ def set_allowance(
                 key=f"allowance:{wallet_id}:at:{to_micros(now)}",
                 effective_at=now,
                 how=TURNS,
+                note=boundary_text(turned.granted_micro, turned.expired_micro),
             )
             entry_id, _ = ledger.post(tx, entry, actor=actor, now=now, timezone=policy.timezone)
     audit.write(
         tx, "wallet.allowance_set", "wallet", wallet_id, actor=actor, now=now,
-        before=shown(before), after=shown(allowance) | {"entry_id": entry_id},
+        before=shown(before), after=shown(allowance) | {"entry_id": entry_id, "begun": begin_now},
     )  # fmt: skip
     return entry_id
 
@@ -69,6 +74,7 @@ def remove_allowance(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) ->
     audit.write(
         tx, "wallet.allowance_removed", "wallet", wallet_id, actor=actor, now=now,
         before=shown(before),
+        after=asdict(rest) if rest is not None else None,
     )  # fmt: skip
 
 
@@ -80,6 +86,25 @@ def shown(allowance: Allowance | None) -> dict | None:
         "amount_micro": allowance.amount_micro,
         "period": allowance.period,
         "carry_micro": allowance.carry_micro,
+    }
+
+
+def facts(view: WalletView) -> dict | None:
+    """A wallet's allowance with what is left of it and what comes; None where there is none.
+
+    An amount of 0: it was taken away, and what is left of it expires at ``next_at``.
+    """
+    allowance, ahead = view.allowance, view.outlook
+    if allowance is None or not (allowance.amount_micro or ahead.left_micro):
+        return None
+    return {
+        "amount_micro": allowance.amount_micro,
+        "period": allowance.period,
+        "carry_micro": allowance.carry_micro,
+        "left_micro": ahead.left_micro,
+        "next_at": ahead.next_at,
+        "next_micro": ahead.granted_micro,
+        "expires_micro": ahead.expires_micro,
     }
 
 

@@ -18,6 +18,10 @@ async def create(call) -> dict:
             raise NotAllowed("A quote for somebody else needs read.")
         found = await call.service.hub.user(name)
         person, groups = (found.person, found.groups) if found else (PersonKey(name), ())
+    if "groups" in body:
+        if not call.caller.may("read", "admin"):
+            raise NotAllowed("A quote as a member of other groups needs read.")
+        groups = tuple(body["groups"])
     ask = Ask(
         session_id=str(uuid.uuid4()),
         hub_id=call.settings.hub_id,

@@ -1,0 +1,282 @@
+"""Trying rates, rules and limits on a month that was. Reads only, in one transaction.
+
+The rules are ``domain.trial``; here the month is read as it was recorded. Allowances that were
+changed within it are known from the audit trail, for as long as that is kept. Sessions whose
+boundaries were corrected keep what they were charged: their corrections span months.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ..domain import trial
+from ..domain.allowances import Allowance, moved
+from ..domain.invariants import how_moved
+from ..domain.limits import Breach, Limit
+from ..domain.periods import MONTH
+from ..domain.rates import Rate
+from ..domain.rules import Rule
+from ..domain.shapes import Shape
+from ..domain.trial import Changed, Given, Past
+from ..domain.wallets import Wallet
+from ..store import catalog, periods, sessions
+from ..store import tables as t
+from ..store import wallets as wallet_rows
+from ..store.engine import Tx
+
+_S, _E, _A, _P, _G, _W = (
+    t.sessions_.c,
+    t.entries.c,
+    t.admissions_.c,
+    t.people.c,
+    t.session_groups.c,
+    t.wallets_.c,
+)
+
+
+@dataclass(frozen=True)
+class WalletTried:
+    """One wallet: what was charged and left, and what would have been."""
+
+    wallet_id: int
+    wallet: str
+    charged_micro: int
+    tried_micro: int
+    balance_micro: int
+    tried_balance_micro: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A month tried anew. Empty lists where nothing was tried of that kind."""
+
+    label: str
+    begin: datetime
+    end: datetime
+    wallets: tuple[WalletTried, ...]
+    #: Per person: (name, charged, would have been charged).
+    people: tuple[tuple[str, int, int], ...]
+    starts: int
+    refused: tuple[tuple[Past, Breach], ...]
+    #: (start, name of the wallet that paid or "", name of the one that would have)
+    moved: tuple[tuple[Past, str, str], ...]
+    unpriced: tuple[str, ...]
+    #: Sessions whose charges differ, as (id, charged, would have been charged).
+    differing: tuple[tuple[str, int, int], ...]
+
+
+def month(
+    tx: Tx,
+    label: str,
+    *,
+    timezone: str = "UTC",
+    rates: Sequence[Rate] | None = None,
+    limits: Sequence[Limit] | None = None,
+    rules: Sequence[Rule] | None = None,
+) -> Tried:
+    """Last month, or any other, under these; unchanged where nothing is given."""
+    calendar = periods.calendar(tx, timezone)
+    begin, end = calendar.begins(MONTH, label), calendar.ends(MONTH, label)
+    end = min(end, tx.now())
+    starts = _starts(tx, begin, end)
+    names = {w.id: w.name for w in tx.execute(sa.select(_W.id, _W.name))}
+    held = catalog.load(tx, "", 0)
+    tried = None if rates is None else trial.as_trial(held.rates, rates)
+    was, opening, closing, given = _ledger(tx, begin, end)
+    wallets, changes = _wallets(tx, opening, begin, end)
+    done = trial.replay(wallets, starts, given, changes, begin, end, calendar, tried)
+    by_wallet, by_person = defaultdict(lambda: [0, 0]), defaultdict(lambda: [0, 0])
+    differing = []
+    of = {s.session_id: s for s in starts}
+    for session_id in sorted(was.keys() | done.charges.keys()):
+        pair = (was.get(session_id, 0), done.charges.get(session_id, 0))
+        if pair[0] != pair[1]:
+            differing.append((session_id, *pair))
+        start = of.get(session_id)
+        if start is None:
+            continue
+        for sums in (by_wallet[start.wallet_id], by_person[start.person]):
+            sums[0] += pair[0]
+            sums[1] += pair[1]
+    decided = [s for s in starts if begin <= s.decided_at < end]
+    own = dict(tx.execute(sa.select(_W.owner_id, _W.id).where(_W.owner_id.is_not(None))).all())
+    moves = trial.payers(decided, rules, own) if rules is not None else []
+    return Tried(
+        label=label,
+        begin=begin,
+        end=end,
+        wallets=tuple(
+            WalletTried(
+                n, names[n], *by_wallet[n], closing.get(n, (0, 0))[0],
+                done.wallets[n].balance_micro,
+            )
+            for n in sorted(wallets, key=lambda n: names[n])
+            if n in by_wallet or opening.get(n) or closing.get(n)
+        ),
+        people=tuple((name, *sums) for name, sums in sorted(by_person.items())),
+        starts=sum(s.decision in trial.LET_IN for s in decided),
+        refused=tuple(
+            (s, b)
+            for s, b in (trial.refused(starts, limits) if limits is not None else ())
+            if begin <= s.decided_at < end
+        ),
+        moved=tuple((s, names.get(s.wallet_id, ""), names.get(n, "")) for s, n in moves),
+        unpriced=tuple(done.unpriced),
+        differing=tuple(differing),
+    )  # fmt: skip
+
+
+def _starts(tx: Tx, begin: datetime, end: datetime) -> list[Past]:
+    """Decisions of the window, and sessions that reach into it."""
+    over = sa.func.coalesce(_S.billed_until_at, _S.ended_at)
+    reaches = sa.and_(_S.admitted_at < end, sa.or_(over.is_(None), over >= begin))
+    asked = sa.and_(_A.decided_at >= begin, _A.decided_at < end)
+    pairs = t.admissions_.outerjoin(t.sessions_, _S.id == _A.session_id).join(
+        t.people, _P.id == _A.person_id
+    )
+    rows = list(
+        tx.execute(
+            sa.select(
+                t.sessions_,
+                _P.name.label("person"),
+                *(getattr(_A, n).label(f"a_{n}") for n in (
+                    "session_id", "decision", "decided_at", "person_id", "profile", "shape",
+                    "wallet_id", "rule_id",
+                )),
+            )
+            .select_from(pairs)
+            .where(sa.or_(reaches, asked))
+            .order_by(_A.decided_at, _A.session_id)
+        )
+    )  # fmt: skip
+    groups = defaultdict(list)
+    ids = sa.select(_S.id).where(reaches)
+    for g in tx.execute(sa.select(_G.session_id, _G.group_name).where(_G.session_id.in_(ids))):
+        groups[g.session_id].append(g.group_name)
+    return [
+        Past(
+            session_id=r.a_session_id,
+            person_id=r.a_person_id,
+            person=r.person,
+            groups=tuple(sorted(groups[r.a_session_id])),
+            profile=r.a_profile,
+            shape=Shape.from_json(r.a_shape),
+            wallet_id=r.wallet_id if r.id is not None else r.a_wallet_id,
+            decision=r.a_decision,
+            decided_at=r.a_decided_at,
+            by_rule=r.a_rule_id is not None,
+            meter=sessions.meter(r) if r.id is not None and not r.revision else None,
+            quoted_at=r.quoted_at,
+            over_at=r.ended_at,
+        )
+        for r in rows
+    ]
+
+
+def _ledger(tx: Tx, begin: datetime, end: datetime):
+    """(charges per session, wallets at begin and at end as (balance, left), given entries)."""
+    other = t.entries.alias("corrected")
+    rows = tx.execute(
+        sa.select(
+            _E.id, _E.wallet_id, _E.kind, _E.amount_micro, _E.key, _E.effective_at,
+            _E.session_id, _E.slice_start, _E.corrects_id, _E.goodwill,
+            other.c.kind.label("corrects_kind"), other.c.key.label("corrects_key"), _S.revision,
+        )
+        .select_from(
+            t.entries.outerjoin(other, other.c.id == _E.corrects_id)
+            .outerjoin(t.sessions_, _S.id == _E.session_id)
+        )
+        .where(_E.effective_at <= end)
+        .order_by(_E.effective_at, _E.id)
+    )  # fmt: skip
+    was: dict[str, int] = defaultdict(int)
+    opening: dict[int, tuple[int, int]] = {}
+    closing: dict[int, tuple[int, int]] = {}
+    given: list[Given] = []
+    for e in rows:
+        of_slice = e.kind == "charge" and e.session_id is not None
+        # a slice that ends at a boundary belongs to what came before it
+        at = e.slice_start if of_slice and e.slice_start < e.effective_at else e.effective_at
+        if at >= end:
+            continue
+        how = how_moved(e)
+        closing[e.wallet_id] = moved(*closing.get(e.wallet_id, (0, 0)), e.amount_micro, how)
+        if at < begin:
+            opening[e.wallet_id] = closing[e.wallet_id]
+            continue
+        if of_slice and not e.revision:
+            was[e.session_id] -= e.amount_micro
+        elif not e.key.startswith("allowance:"):
+            at = min(e.effective_at, end - datetime.resolution)
+            given.append(Given(at, e.wallet_id, e.amount_micro, how))
+    return was, opening, closing, given
+
+
+def _wallets(
+    tx: Tx, opening: Mapping[int, tuple[int, int]], begin: datetime, end: datetime
+) -> tuple[dict[int, Wallet], list[Changed]]:
+    """Wallets as they stood before anything at ``begin``, and changes of their allowances."""
+    c = t.audit.c
+    acts = defaultdict(list)
+    rows = tx.execute(
+        sa.select(t.audit)
+        .where(
+            c.subject_kind == "wallet",
+            c.action.in_(("wallet.allowance_set", "wallet.allowance_removed")),
+            c.at >= begin,
+        )
+        .order_by(c.id)
+    )
+    for row in rows:
+        acts[int(row.subject_id)].append(row)
+    found, changes = {}, []
+    for row in tx.execute(sa.select(t.wallets_)):
+        wallet = wallet_rows.value(row)
+        first = acts[wallet.id][0].before if acts[wallet.id] else None
+        allowance = _allowance(first) if acts[wallet.id] else wallet.allowance
+        balance, left = opening.get(wallet.id, (0, 0))
+        if allowance is None and left:
+            allowance = Allowance(0, wallet.allowance.period, 0) if wallet.allowance else None
+        found[wallet.id] = Wallet(
+            wallet.id, wallet.name, balance, wallet.overdraft_micro, allowance=allowance,
+            left_micro=left, advanced_until=begin - datetime.resolution,
+        )  # fmt: skip
+        for act in acts[wallet.id]:
+            if act.at < end:
+                after = act.after or {}
+                changes.append(
+                    Changed(act.at, wallet.id, _allowance(act.after), bool(after.get("begun")))
+                )
+    return found, changes
+
+
+def _allowance(data: Mapping | None) -> Allowance | None:
+    if not data:
+        return None
+    return Allowance(data["amount_micro"], data["period"], data["carry_micro"])
+
+
+def tried_rates(declared, at: datetime) -> list[Rate]:
+    """Rates of a file for the whole of the window that begins at ``at``."""
+    return [
+        Rate(r.resource, r.model, r.profile, r.price_micro, r.starts_at or at) for r in declared
+    ]
+
+
+def begins(tx: Tx, label: str, timezone: str = "UTC") -> datetime:
+    """The instant at which a month begins."""
+    return periods.calendar(tx, timezone).begins(MONTH, label)
+
+
+def last_shape(tx: Tx, profile: str) -> Shape:
+    """The shape that the last start of a profile had; nothing for one that never started."""
+    data = tx.scalar(
+        sa.select(_A.shape)
+        .where(_A.profile == profile, _A.person_id.is_not(None))
+        .order_by(_A.decided_at.desc())
+        .limit(1)
+    )
+    return Shape.from_json(data or {})

@@ -1,0 +1,246 @@
+"""Trying rules, rates and limits on what really happened: pure, and by the rules of admission.
+
+``replay`` runs a window of the past again, boundary by boundary, with ``advance`` and quotes as
+they were or under other rates; unchanged it gives the ledger that was. ``refused`` and ``payers``
+say whose starts other limits and rules would have refused, or paid from elsewhere. Nothing here
+writes; what people would have done otherwise is not guessed.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from . import limits as limits_
+from .admission import ADMITTED, FAILED_OPEN, OBSERVED, REFUSED
+from .advance import Slice, advance
+from .allowances import Allowance, moved, turn
+from .errors import NoRate
+from .limits import AT_ONCE, Breach, Limit
+from .periods import Calendar
+from .rates import Rate, quote
+from .rules import Rule, first_match
+from .sessions import Meter
+from .shapes import Shape
+from .wallets import Wallet
+
+LET_IN = (ADMITTED, OBSERVED, FAILED_OPEN)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A recorded decision about a start, and what became of it."""
+
+    session_id: str
+    person_id: int
+    person: str
+    groups: tuple[str, ...]
+    profile: str
+    shape: Shape
+    wallet_id: int | None
+    decision: str
+    decided_at: datetime
+    #: Whether a rule chose the wallet; else the person did.
+    by_rule: bool = True
+    #: Its meter as its row has it; None where no session was opened.
+    meter: Meter | None = None
+    quoted_at: datetime | None = None
+    #: When it counted no more against limits; None while it runs.
+    over_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """An entry that is no charge of a slice: taken as it was."""
+
+    at: datetime
+    wallet_id: int
+    amount_micro: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The allowance of a wallet from an instant on; ``begun``: it acted as a boundary at once."""
+
+    at: datetime
+    wallet_id: int
+    allowance: Allowance | None
+    begun: bool = False
+
+
+@dataclass
+class Replayed:
+    """What a replay booked. Amounts in micro-credits; charges count positive."""
+
+    #: Per session: what its slices in the window cost.
+    charges: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    #: Per wallet: (instant, net) of each allowance boundary that changed something.
+    turns: dict[int, list[tuple[datetime, int]]] = field(default_factory=dict)
+    #: Wallets as they stand at the end of the window.
+    wallets: dict[int, Wallet] = field(default_factory=dict)
+    #: Sessions that the rates have no price for.
+    unpriced: list[str] = field(default_factory=list)
+
+
+def replay(
+    wallets: Mapping[int, Wallet],
+    starts: Sequence[Past],
+    given: Iterable[Given],
+    changes: Iterable[Changed],
+    begin: datetime,
+    end: datetime,
+    calendar: Calendar,
+    rates: Sequence[Rate] | None = None,
+) -> Replayed:
+    """Run ``[begin, end)`` again. ``wallets`` are as they stood before anything at ``begin``.
+
+    With ``rates`` every session is priced anew by them, at the instant of its own quote.
+    """
+    done, mine = Replayed(), defaultdict(list)
+    for start in starts:
+        if start.meter is None or start.wallet_id is None or not start.meter.billed:
+            continue
+        meter = start.meter
+        if rates is not None:
+            try:
+                price = quote(start.shape, start.profile, rates, start.quoted_at)
+            except NoRate:
+                done.unpriced.append(start.session_id)
+                continue
+            meter = replace(
+                meter, per_hour_micro=price.per_hour_micro, fee_micro=price.start_fee_micro
+            )
+        mine[start.wallet_id].append(_from(meter, begin))
+    events = defaultdict(list)
+    for event in sorted([*given, *changes], key=lambda e: e.at):
+        events[event.wallet_id].append(event)
+    for wallet_id, wallet in wallets.items():
+        done.wallets[wallet_id] = _one(
+            wallet, mine[wallet_id], events[wallet_id], end, calendar, done
+        )
+    return done
+
+
+def _from(meter: Meter, begin: datetime) -> Meter:
+    """A meter as if everything before the window was settled, by its own price."""
+    if meter.billed_from_at is None or meter.billed_from_at >= begin:
+        return replace(meter, settled_until=None, charged_micro=0)
+    return replace(meter, settled_until=begin, charged_micro=meter.cost(begin))
+
+
+def _one(
+    wallet: Wallet, meters: list[Meter], events, end: datetime, calendar: Calendar, done: Replayed
+) -> Wallet:
+    def run(at: datetime) -> None:
+        nonlocal wallet, meters
+        seen = [_as_known(m, at) for m in meters]
+        ahead = advance(wallet, [m for m in seen if m is not None], at, calendar)
+        for due in ahead.due:
+            if isinstance(due, Slice):
+                done.charges[due.session_id] += due.amount_micro
+            else:
+                done.turns.setdefault(wallet.id, []).append((due.at, due.net_micro))
+        settled = {m.session_id: m for m in ahead.meters}
+        meters = [
+            replace(
+                m,
+                settled_until=settled[m.session_id].settled_until,
+                charged_micro=settled[m.session_id].charged_micro,
+            )
+            if m.session_id in settled
+            else m
+            for m in meters
+        ]
+        wallet = ahead.wallet
+
+    for event in events:
+        if event.at >= end:
+            break
+        run(event.at)
+        if isinstance(event, Given):
+            balance, left = moved(
+                wallet.balance_micro, wallet.left_micro, event.amount_micro, event.how
+            )
+            wallet = replace(wallet, balance_micro=balance, left_micro=left)
+            continue
+        wallet = replace(wallet, allowance=event.allowance, advanced_until=event.at)
+        if event.begun and event.allowance is not None:
+            turned = turn(wallet.balance_micro, wallet.left_micro, event.allowance)
+            if turned.net_micro:
+                done.turns.setdefault(wallet.id, []).append((event.at, turned.net_micro))
+            wallet = replace(
+                wallet, balance_micro=turned.balance_micro, left_micro=turned.left_micro
+            )
+    run(end - datetime.resolution)
+    # the slices that end there belong to this window, the allowance's boundary to the next one
+    allowance, wallet = wallet.allowance, replace(wallet, allowance=None)
+    run(end)
+    return replace(wallet, allowance=allowance)
+
+
+def _as_known(meter: Meter, at: datetime) -> Meter | None:
+    """A meter as it was at an instant: a start that lies ahead is none, an end not known."""
+    if meter.billed_from_at is None or meter.billed_from_at > at:
+        return None
+    if meter.billed_until_at is None or meter.billed_until_at <= at:
+        return meter
+    return replace(meter, billed_until_at=None)
+
+
+def refused(starts: Sequence[Past], limits: Sequence[Limit]) -> list[tuple[Past, Breach]]:
+    """Whose starts these limits would have refused, in order, and the strictest limit.
+
+    A start that would have been refused uses nothing afterwards. Looks at limits at once.
+    """
+    wanted = [x for x in limits if x.resource in AT_ONCE]
+    found, running = [], []
+    for start in sorted(starts, key=lambda s: (s.decided_at, s.session_id)):
+        if start.decision not in LET_IN:
+            continue
+        running = [r for r in running if r.over_at is None or r.over_at > start.decided_at]
+        applying = [x for x in wanted if _applies(x, start)]
+        use = {x.scope(start.person_id): _at_once(x, start, running) for x in applying}
+        breach = limits_.strictest_breach(applying, use, start.shape, start.person_id)
+        if breach is not None:
+            found.append((start, breach))
+        else:
+            running.append(start)
+    return found
+
+
+def _applies(limit: Limit, start: Past) -> bool:
+    return limit.applies(start.person, start.groups, start.wallet_id, start.profile)
+
+
+def _at_once(limit: Limit, start: Past, running: Sequence[Past]) -> dict[str, int]:
+    """What is in use under a limit's scope when ``start`` comes."""
+    scope = limit.scope(start.person_id)
+    counted = [r.shape for r in running if _applies(limit, r) and limit.scope(r.person_id) == scope]
+    return {name: sum(limits_.asked(name, shape) for shape in counted) for name in AT_ONCE}
+
+
+def payers(
+    starts: Sequence[Past], rules: Sequence[Rule], own: Mapping[int, int]
+) -> list[tuple[Past, int | None]]:
+    """Starts that these rules would have paid from another wallet: (start, that wallet or None).
+
+    ``own`` has each person's own wallet. What a person chose by themselves stays.
+    """
+    found = []
+    for start in starts:
+        if start.decision == REFUSED or not start.by_rule:
+            continue
+        rule = first_match(rules, start.person, start.groups, start.profile)
+        wallet_id = None
+        if rule is not None:
+            wallet_id = rule.wallet_id if rule.target == "wallet" else own.get(start.person_id)
+        if wallet_id != start.wallet_id:
+            found.append((start, wallet_id))
+    return found
+
+
+def as_trial(held: Sequence[Rate], tried: Sequence[Rate]) -> list[Rate]:
+    """Rates with those of the trial in the place of all that share a key with one of them."""
+    keys = {r.key for r in tried}
+    return [r for r in held if r.key not in keys] + list(tried)
