@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..domain.admission import Policy
 from ..domain.advance import Advanced, Slice, advance
+from ..domain.allowance_words import boundary_text
 from ..domain.allowances import TURNS
 from ..domain.audit import Actor
 from ..domain.errors import CatchUpNeeded
@@ -25,8 +26,8 @@ from ..store.engine import Tx
 from ..store.ledger import NewEntry
 
 _W, _S = t.wallets_.c, t.sessions_.c
-#: So many wallets are locked at once by the service's pass.
-BATCH = 500
+#: So many wallets are locked at once by the service's pass: an admission may wait for them.
+BATCH = 100
 
 
 def opened(
@@ -138,6 +139,7 @@ def _entry(wallet_id: int, due) -> NewEntry | None:
             key=f"allowance:{wallet_id}:{due.label}",
             effective_at=due.at,
             how=TURNS,
+            note=boundary_text(due.granted_micro, due.expired_micro),
         )
     if not due.amount_micro:
         return None

@@ -11,7 +11,7 @@ from ..domain.sightings import Sighting
 from ..store import catalog, periods, sessions
 from ..store import tables as t
 from ..store.engine import Tx
-from . import admissions, usage
+from . import admissions, advancing, usage
 from .sessions import record
 
 #: What a GPU-hour costs until somebody says otherwise, in micro-credits.
@@ -48,11 +48,12 @@ def install(tx: Tx, hub_id: str, *, actor: Actor, timezone: str | None = None) -
     if tx.scalar(sa.select(t.hubs.c.id).where(t.hubs.c.id == hub_id)) is None:
         tx.insert_once(t.hubs, {"id": hub_id, "installed_at": now, "facts": {}})
     if timezone is not None:
-        _keep_zone(tx, timezone)
+        _keep_zone(tx, timezone, actor)
 
 
-def _keep_zone(tx: Tx, timezone: str) -> None:
+def _keep_zone(tx: Tx, timezone: str, actor: Actor) -> None:
     catalog.lock_gate(tx)
+    policy = Policy(timezone=timezone)
     before = catalog.load(tx, "", 0).zones
     used = tx.scalar(sa.select(t.entries.c.id).limit(1)) is not None
     used = used or tx.scalar(sa.select(t.sessions_.c.id).limit(1)) is not None
@@ -61,6 +62,12 @@ def _keep_zone(tx: Tx, timezone: str) -> None:
         catalog.bump(tx)
     if not before:
         usage.first_count(tx, calendar)
+        # servers that run since before this release are charged up to the last month's end
+        last = 0
+        while True:
+            last, *_ = advancing.advance_due(tx, last, policy=policy, actor=actor, far=True)
+            if not last:
+                break
 
 
 def note_hooks(tx: Tx, hub_id: str, facts: dict, *, actor: Actor) -> None:

@@ -14,7 +14,7 @@ from ..actions import hubs, sessions, sync
 from ..adapters.hub import HubServer, HubUser
 from ..domain.admission import Ask
 from ..domain.audit import SYSTEM
-from ..domain.errors import NotFound
+from ..domain.errors import CatchUpNeeded, NotFound
 from ..domain.sightings import Sighting
 from ..store import sessions as rows
 
@@ -110,7 +110,11 @@ class Sync:
                 ctx, Sighting(session_id, "void", begun, "never_started", "never_started")
             )
         for session_id in found.ended:
-            await ctx.act_soon(end_lost, session_id, policy=ctx.policy, actor=SYSTEM)
+            try:
+                await ctx.act_soon(end_lost, session_id, policy=ctx.policy, actor=SYSTEM)
+            except CatchUpNeeded as error:
+                # one wallet's books wait for a person; the others' do not
+                log.error({"message": error.message, "session": session_id})
         adopted = await self._adopt(service, found.unknown)
         return {"open": len(open_rows), "seen": len(found.seen), "missed": len(found.missed),
                 "ended": len(found.ended), "adopted": adopted}  # fmt: skip

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from ..domain.admission import Ask, Decision
+from ..domain.errors import CatchUpNeeded
 from .lanes import Lane, LaneFull
 from .spool import LATER
 
@@ -91,6 +92,11 @@ class Asks:
         try:
             decisions = self._decide([w.ask for w in batch])
         except LATER as error:
+            if isinstance(error, CatchUpNeeded) and len(batch) > 1:
+                # it is about one wallet: the others must not wait for a person
+                for waiting in batch:
+                    self._answer([waiting])
+                return
             for waiting in batch:
                 waiting.future.set_exception(error)
         except Exception as error:

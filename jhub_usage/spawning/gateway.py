@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from ..context import Context
 from ..domain import admission
 from ..domain.admission import Ask, Decision, PersonKey, Reason
-from ..domain.errors import DatabaseUnavailable, NotFound, SchemaTooOld, UsageError
+from ..domain.errors import CatchUpNeeded, DatabaseUnavailable, NotFound, SchemaTooOld, UsageError
 from ..domain.sightings import Sighting
 from . import calls, metrics
 from .asks import Asks, Waiting
@@ -308,6 +308,8 @@ class Gateway:
     _look = _act
 
     def _failed(self, error: BaseException) -> None:
+        if isinstance(error, CatchUpNeeded):
+            return  # one wallet waits for a person; the database answers
         was_open = self.breaker.open
         self.breaker.failure()
         if self.breaker.open and not was_open:

@@ -23,7 +23,7 @@ from pathlib import Path
 from ..actions import admissions, sessions
 from ..domain.admission import Ask
 from ..domain.audit import HOOK
-from ..domain.errors import DatabaseUnavailable, SchemaTooOld
+from ..domain.errors import CatchUpNeeded, DatabaseUnavailable, SchemaTooOld
 from ..domain.instants import iso, parse_instant
 from ..domain.sightings import Sighting, ask_from_json, ask_to_json
 
@@ -109,21 +109,27 @@ class Spool:
     def replay(self, apply: Callable[[Sighting | FailedOpen], None]) -> int:
         """Hand what waits to ``apply``, oldest first; gives how many went through.
 
-        An error that may pass ends the round. Any other moves the event aside. Nothing happens
-        while another process replays.
+        An error that may pass ends the round; one that is about a single wallet lets only what
+        belongs to that session wait. Any other moves the event aside. Nothing happens while
+        another process replays.
         """
         if not self.files():
             return 0
         with self._exclusive() as mine:
             if not mine:
                 return 0
-            done = 0
+            done, waiting = 0, set()
             for path in self.files():
+                of = path.stem.partition("-")[2]
+                if of in waiting:
+                    continue
                 try:
                     event = _from_json(json.loads(path.read_bytes()))
                     apply(event)
                 except FileNotFoundError:
                     continue
+                except CatchUpNeeded:
+                    waiting.add(of)
                 except LATER:
                     return done
                 except Exception as error:

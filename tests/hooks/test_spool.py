@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jhub_usage.domain.admission import Ask, PersonKey
-from jhub_usage.domain.errors import DatabaseUnavailable, SchemaTooOld
+from jhub_usage.domain.errors import CatchUpNeeded, DatabaseUnavailable, SchemaTooOld
 from jhub_usage.domain.shapes import Gpus, Shape
 from jhub_usage.domain.sightings import Sighting
 from jhub_usage.spawning.spool import FailedOpen, Spool, replay
@@ -67,6 +67,25 @@ def test_an_error_that_passes_keeps_the_rest_in_order(spool, error):
     assert spool.replay(once) == 1
     assert spool.replay(lambda e: got.append(e.session_id)) == 2
     assert got == ["s0", "s1", "s2"]
+
+
+def test_a_wallet_that_waits_for_a_person_holds_up_nobody_else(spool):
+    for session, kind in (
+        ("late", "started"), ("s1", "started"), ("late", "ended"), ("s1", "ended"),
+    ):  # fmt: skip
+        spool.write(sighting(session, kind))
+    got = []
+
+    def record(event):
+        if event.session_id == "late":
+            raise CatchUpNeeded("lab")
+        got.append((event.session_id, event.kind))
+
+    assert spool.replay(record) == 2
+    assert got == [("s1", "started"), ("s1", "ended")]
+    kept = []
+    assert spool.replay(lambda e: kept.append((e.session_id, e.kind))) == 2
+    assert kept == [("late", "started"), ("late", "ended")]
 
 
 def test_a_bad_event_is_set_aside_with_the_reason(spool):
