@@ -23,10 +23,18 @@ from .domain.admission import Policy
 from .domain.errors import BadInput
 from .domain.instants import zone_of
 from .domain.money import Currency
+from .domain.privacy import Keep
+from .domain.usage import NodeCores
 from .spawning.profiles import read_profiles
 
 PREFIX = "JHUB_USAGE_"
 SECTION = "JHubUsage"
+
+
+def _days(default: int, what: str) -> Integer:
+    """A setting of how long rows are kept."""
+    text = f"Days for which {what} are kept; 0: for ever."
+    return Integer(default, min=0, max=36500, help=text).tag(config=True)
 
 
 class JHubUsage(Configurable):
@@ -107,6 +115,15 @@ class JHubUsage(Configurable):
         3, min=0, max=1000, help="Failed starts per person and day that are refunded."
     ).tag(config=True)
 
+    close_months = Bool(
+        True,
+        help="""Whether the service closes months, `month_close_days` after their end, once all
+        that ran in them is settled. Otherwise a person does, by page or `jhub-usage month`.""",
+    ).tag(config=True)
+    month_close_days = Integer(
+        3, min=0, max=365, help="Days after its end at which the service closes a month."
+    ).tag(config=True)
+
     resource_basis = Enum(
         ["request", "limit"],
         default_value="request",
@@ -150,8 +167,13 @@ class JHubUsage(Configurable):
         0,
         min=0,
         max=100_000,
-        help="Cores of a whole node, for node hours in reports where the node is not known; "
-        "0: not set.",
+        help="Cores of a whole node, for node-hours in reports, where `cores_of_nodes` does not "
+        "name it; 0: not known, and so are its node-hours.",
+    ).tag(config=True)
+    cores_of_nodes = Dict(
+        value_trait=Integer(min=1, max=100_000),
+        key_trait=Unicode(),
+        help="Cores of nodes by their names, for node-hours in reports: `{'big-1': 128}`.",
     ).tag(config=True)
 
     service_host = Unicode("127.0.0.1", help="Address that the service listens on.").tag(
@@ -177,6 +199,16 @@ class JHubUsage(Configurable):
         max=31 * 86400,
         help="Seconds after the first install in which servers that ran before are not stopped.",
     ).tag(config=True)
+
+    audit_reads = Bool(
+        False,
+        help="""Whether reading other people's usage (sessions, wallets, decisions, people) by a
+        right leaves an audit row, too. What can not be noted is then not shown.""",
+    ).tag(config=True)
+    keep_decisions_days = _days(0, "decisions about starts that never became a session")
+    keep_audit_days = _days(0, "audit rows of changes")
+    keep_reads_days = _days(0, "audit rows of reads (see `audit_reads`)")
+    keep_client_keys_days = _days(30, "the answers to an Idempotency-Key")
 
     lock_timeout_s = Float(
         2.0, min=0.1, max=60, help="Seconds that a transaction waits for a lock."
@@ -246,6 +278,19 @@ class _SettingsMethods:
             timezone=self.timezone,
             protect_s=self.session_protect_s,
         )
+
+    def keep(self) -> Keep:
+        """How long rows are kept that nothing needs any more."""
+        return Keep(
+            decisions_days=self.keep_decisions_days,
+            audit_days=self.keep_audit_days,
+            reads_days=self.keep_reads_days,
+            client_keys_days=self.keep_client_keys_days,
+        )
+
+    def cores(self) -> NodeCores:
+        """How many cores whole nodes have, for reports."""
+        return NodeCores(dict(self.cores_of_nodes), self.node_cores)
 
     @property
     def runtime_path(self) -> Path:

@@ -73,9 +73,10 @@ def kind(trait) -> str:
         return "a list of dicts"
     if isinstance(trait, List):
         return "a list of texts"
-    if trait.name == "gpu_weights":
-        return "a dict of whole numbers from 0 to 1000"
     if isinstance(trait, Dict):
+        value = trait._value_trait
+        if isinstance(value, Integer):
+            return f"a dict of whole numbers from {value.min} to {value.max}"
         return "a dict of texts"
     return "a text"
 

@@ -7,16 +7,17 @@ each time. What happened is shown on the configuration page and by the API.
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .actions import leases
+from .actions import leases, maintenance, privacy
 from .adapters.hub import HubRefused, HubUnavailable
 from .domain.audit import SYSTEM
 from .domain.errors import BadInput, UsageError
 from .domain.shapes import Shape
-from .looks import compare, stops
+from .looks import advance, compare, months, stops
 from .looks.sync import Sync
 from .spawning.profiles import read_profiles
 from .spawning.spool import Spool, replay
@@ -59,6 +60,28 @@ async def replay_spool(service) -> dict:
     return {"replayed": done}
 
 
+async def retain(service) -> dict:
+    """Delete what is older than the settings keep it, a batch at a time."""
+    ctx, keep, gone = service.ctx, service.settings.keep(), Counter()
+    while True:
+        batch = await ctx.act_soon(privacy.retain, keep, actor=SYSTEM)
+        gone.update(batch)
+        if all(number < privacy.BATCH for number in batch.values()):
+            return dict(gone)
+
+
+async def apply_maintenance(service) -> dict:
+    """What ran on nodes under maintenance and has ended is given back, a batch at a time."""
+    ctx, sessions, entries = service.ctx, 0, 0
+    if not await ctx.look_soon(maintenance.something_is_due):
+        return {}
+    while True:
+        done = await ctx.act_soon(maintenance.apply_due, policy=ctx.policy, actor=SYSTEM)
+        sessions, entries = sessions + done.sessions, entries + done.entries
+        if not done.more:
+            return {"sessions": sessions, "entries": entries}
+
+
 def table(settings) -> tuple[Loop, ...]:
     """All periodic work."""
     return (
@@ -66,6 +89,10 @@ def table(settings) -> tuple[Loop, ...]:
         Loop("spool", 10.0, replay_spool),
         Loop("sync", settings.sync_interval_s, Sync().run, leased=True),
         Loop("stops", settings.stop_interval_s, stops.run, leased=True),
+        Loop("advance", 30.0, advance.run, leased=True),
+        Loop("retention", 3600.0, retain, leased=True),
+        Loop("maintenance", 60.0, apply_maintenance, leased=True),
+        Loop("months", 600.0, months.run, leased=True),
     )
 
 
@@ -157,7 +184,11 @@ class LoopRunner:
             for loop in self._loops
             if loop.failures >= WARN_AFTER
         ]
-        return self.found + failing
+        behind = [w for loop in self._loops if loop.name == "advance"
+                  for w in advance.warnings(loop.notes)]  # fmt: skip
+        waiting = [w for loop in self._loops if loop.name == "months"
+                   for w in months.warnings(loop.notes)]  # fmt: skip
+        return self.found + failing + behind + waiting
 
     def states(self) -> list[dict]:
         return [

@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from jhub_usage import config, scopes
-from jhub_usage.domain import admission, audit, limits, rates, rules, sessions, sightings, wallets
+from jhub_usage.domain import (
+    admission,
+    audit,
+    limits,
+    maintenance,
+    passes,
+    rates,
+    rules,
+    sessions,
+    sightings,
+    stops,
+    wallets,
+)
 from jhub_usage.handlers import routes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,12 +56,16 @@ def test_every_setting_scope_and_route_is_documented():
         admission.MODES,
         wallets.ENTRY_KINDS,
         wallets.ROLES,
+        wallets.REQUEST_STATES,
         rates.RESOURCES,
         rules.TARGETS,
         limits.SUBJECTS,
         limits.RESOURCES,
+        stops.REASONS,
         sightings.SIGHTING_KINDS,
         audit.KINDS,
+        maintenance.STATES,
+        passes.STATES,
     ],
     ids=lambda words: words[0],
 )

@@ -10,18 +10,20 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from ..domain import admission, limits
+from ..domain import admission, limits, passes
 from ..domain.admission import Ask, Decision, Policy, Reason
 from ..domain.audit import Actor
 from ..domain.errors import CatchUpNeeded, NoRate
 from ..domain.instants import parse_instant
+from ..domain.period_limits import Held, Open, breaches, counted
 from ..domain.rates import FREE, Quote, QuoteLine, quote
 from ..domain.sessions import Meter
+from ..domain.usage import Size
 from ..store import catalog as catalogs
 from ..store import people, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
-from . import advancing, payers
+from . import advancing, payers, period_limits
 from .sessions import end_superseded
 
 _A = t.admissions_.c
@@ -89,7 +91,11 @@ def advise(tx: Tx, ask: Ask, *, policy: Policy, cache) -> Decision:
         meters[payer.wallet.id] = list(ahead.meters)
     person_id = person.id if person else 0
     usage = sessions.usage(tx, _scopes([ask], catalog, {ask.session_id: person_id}), now)
-    return _judge(ask, payer, person_id, meters, usage, catalog, policy, now)[0]
+    held = period_limits.held(
+        tx, [(ask, person_id, payer.wallet_id)], catalog.limits,
+        policy=policy, calendar=catalog.calendar(policy.timezone), now=now,
+    )  # fmt: skip
+    return _judge(ask, payer, person_id, meters, usage, held, catalog, policy, now)[0]
 
 
 def _stored(tx: Tx, ids: Sequence[str]) -> dict[str, Decision]:
@@ -184,6 +190,10 @@ def _decide(
             tx, _scopes(asks, catalog, {s: p.id for s, p in who.items()}), now
         ).items()
     }
+    held = period_limits.held(
+        tx, [(a, who[a.session_id].id, chosen[a.session_id].wallet_id) for a in asks],
+        catalog.limits, policy=policy, calendar=tx.kept["calendar"], now=now,
+    )  # fmt: skip
     if failed_open_at is not None:
         failed_open_at = min(failed_open_at, now)
     decided = []
@@ -193,17 +203,17 @@ def _decide(
         payer = chosen[ask.session_id].having(locked)
         payer = payers.confirm(tx, payer, ask, person, catalog)
         decision, limit_s = _judge(
-            ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at, behind
+            ask, payer, person_id, meters, usage, held, catalog, policy, now, failed_open_at, behind
         )
         decided.append((ask, person_id, decision, limit_s))
         if decision.may_start:
-            _count(ask, person_id, decision, meters, usage, catalog, policy, now)
+            held = _count(ask, person_id, decision, limit_s, meters, usage, held, catalog, policy)
     _write(tx, decided, policy, now)
     return [decision for _, _, decision, _ in decided]
 
 
 def _judge(
-    ask, payer, person_id, meters, usage, catalog, policy, now, failed_open_at=None, behind=()
+    ask, payer, person_id, meters, usage, held, catalog, policy, now, failed_open_at=None, behind=()
 ) -> tuple[Decision, int | None]:
     """(decision, session limit in seconds) of one ask; pure over what was read."""
     wallet = payer.wallet
@@ -226,14 +236,16 @@ def _judge(
     except NoRate as error:
         no_rate = Reason(error.code, error.message + " Choose another profile, "
                          "or ask an administrator to set a rate.")  # fmt: skip
-    hold, left = 0, None
+    hold, left, limit_s = 0, None, limits.session_limit_s(applying)
+    new = _new(ask, price, now, limit_s, policy, billed=not exempt)
+    per_period = breaches(applying, held, new, person_id)
     if mode == "off":
         reason = Reason("off", "Accounting is switched off: nothing is refused or billed.")
     elif exempt:
-        breach = limits.strictest_breach(applying, usage, ask.shape, person_id)
+        breach = limits.strictest_breach(applying, usage, ask.shape, person_id, per_period)
         reason = Reason("exempt", "This is recorded and not billed.")
         if breach is not None:
-            reason = Reason("limit", admission.limit_text(breach, wallet))
+            reason = admission.limit_reason(breach, wallet)
     elif payer.reason is not None:
         reason = payer.reason
     elif no_rate is not None:
@@ -253,8 +265,10 @@ def _judge(
             policy=policy,
             now=now,
             calendar=catalog.calendar(policy.timezone),
+            per_period=per_period,
         )
-    fine = reason.code in ("ok", "off", "exempt")
+    reason = passes.excuse(reason, passes.valid(catalog.passes, person_id, now))
+    fine = reason.code in ("ok", "off", "exempt", "pass")
     if failed_open_at is not None:
         decision = admission.FAILED_OPEN
     elif fine:
@@ -276,36 +290,46 @@ def _judge(
         rule_id=payer.rule_id,
         decided_at=failed_open_at or now,
     )
-    return made, limits.session_limit_s(applying)
+    return made, limit_s
 
 
 def _deadline(ask: Ask, policy: Policy, at: datetime) -> datetime:
     return at + timedelta(seconds=ask.start_timeout_s + policy.start_margin_s)
 
 
-def _count(ask, person_id, decision, meters, usage, catalog, policy, now) -> None:
+def _new(ask, price, at, limit_s, policy, *, hold_micro=0, billed) -> Open:
+    """An ask as an open session that was admitted at ``at``."""
+    meter = Meter(
+        session_id=ask.session_id,
+        per_hour_micro=price.per_hour_micro,
+        fee_micro=price.start_fee_micro,
+        hold_micro=hold_micro,
+        charged_micro=0,
+        admitted_at=at,
+        start_deadline_at=_deadline(ask, policy, at),
+        billed=billed,
+    )
+    size = Size(ask.shape.gpu_milli, ask.shape.cpu_milli, ask.shape.memory_bytes)
+    return Open(meter, size, period_limits.min_run_us(policy, limit_s))
+
+
+def _count(ask, person_id, decision, limit_s, meters, usage, held, catalog, policy) -> Held:
     """The next ask of the same transaction sees this one."""
+    new = _new(
+        ask, decision.quote, decision.decided_at, limit_s, policy,
+        hold_micro=decision.hold_micro, billed=decision.billed,
+    )  # fmt: skip
     if decision.wallet_id is not None:
-        meters.setdefault(decision.wallet_id, []).append(
-            Meter(
-                session_id=ask.session_id,
-                per_hour_micro=decision.quote.per_hour_micro,
-                fee_micro=decision.quote.start_fee_micro,
-                hold_micro=decision.hold_micro,
-                charged_micro=0,
-                admitted_at=decision.decided_at,
-                start_deadline_at=_deadline(ask, policy, decision.decided_at),
-                billed=decision.billed,
-            )
-        )
-    scopes = {
-        limit.scope(person_id)
+        meters.setdefault(decision.wallet_id, []).append(new.meter)
+    applying = [
+        limit
         for limit in catalog.limits
         if limit.applies(ask.person.name, ask.groups, decision.wallet_id, ask.profile)
-    }
-    for scope in scopes & usage.keys():
+    ]
+    for scope in {x.scope(person_id) for x in applying} & usage.keys():
         for resource in limits.AT_ONCE:
             usage[scope][resource] += limits.asked(resource, ask.shape)
+    return counted(applying, held, new, person_id)
 
 
 def _write(tx: Tx, decided, policy: Policy, now: datetime) -> None:

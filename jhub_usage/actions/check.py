@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from ..domain import limits, rates, rules
+from ..domain import limits, metered, rates, rules
 from ..domain.allowances import moved
 from ..domain.errors import UsageError
 from ..domain.invariants import (
@@ -19,12 +19,13 @@ from ..domain.invariants import (
     Checked,
     entry_faults,
     how_moved,
+    metered_faults,
     other_side,
     session_faults,
     transfer_fault,
 )
 from ..domain.money import plain
-from ..store import catalog, migrate, periods, triggers
+from ..store import catalog, migrate, months, periods, triggers
 from ..store import tables as t
 from ..store.engine import Tx
 from . import usage
@@ -68,6 +69,8 @@ def check(tx: Tx, *, page: int = PAGE) -> list[Checked]:
     _ledger(tx, report, page)
     _refunds(tx, report, page)
     _transfers(tx, report, page)
+    _metered(tx, report, page)
+    _months(tx, report)
     _sessions(tx, report, page)
     _admissions(tx, report)
     _usage(tx, report)
@@ -245,6 +248,29 @@ def _transfers(tx: Tx, report: _Report, page: int) -> None:
                 report.fault("entries.transfers", f"entry {e.id}: {text}")
 
 
+def _months(tx: Tx, report: _Report) -> None:
+    """What closed months hold, against what the acts say that they held."""
+    sums, acts = months.sums(tx), list(tx.execute(sa.select(t.months)))
+    report.compared["months.held"] = len(acts)
+    for m in acts:
+        held = m.facts.get("entries")
+        if held is not None and held != sums.get(m.label, {}):
+            text = f"{m.label}: {sums.get(m.label)}, it was closed with {held}"
+            report.fault("months.held", text)
+    last, closed = max((m.label for m in acts), default=""), periods.last_closed(tx)
+    if last != closed:
+        report.fault("months.closed", f"closed through {closed!r}, the last act is of {last!r}")
+
+
+def _metered(tx: Tx, report: _Report, page: int) -> None:
+    mine = _ENTRY.where(_E.kind == "charge", _E.key.startswith(metered.KEY, autoescape=True))
+    charged = (e for rows in _pages(tx, mine, _E.id, page) for e in rows)
+    held = list(tx.execute(sa.select(t.metered)))
+    report.compared["metered"] = len(held)
+    for name, text in metered_faults(charged, held):
+        report.fault(name, text)
+
+
 _SESSION_RULES = tuple(
     name for name in INVARIANTS if name.startswith("sessions.") and name not in INFORMATIONAL
 )
@@ -277,18 +303,10 @@ def _sessions(tx: Tx, report: _Report, page: int) -> None:
 
 
 def _usage(tx: Tx, report: _Report) -> None:
-    """Counters and rollups against the sessions. A row of nothing is as good as none."""
-    for name, counted, stored in zip(
-        ("usage.counters", "usage.rollups"),
-        usage.recount(tx, periods.calendar(tx)),
-        usage.stored(tx),
-        strict=True,
-    ):
-        report.compared[name] = len(counted)
-        for key in sorted(counted.keys() | stored.keys(), key=str):
-            want, have = counted.get(key, ()), stored.get(key, ())
-            if any(want) != any(have) or (any(want) and want != have):
-                report.fault(name, f"{' '.join(map(str, key))}: {have}, sessions say {want}")
+    for name, compared, differ in usage.compared(tx):
+        report.compared[name] = compared
+        for text in differ:
+            report.fault(name, text)
 
 
 def _admissions(tx: Tx, report: _Report) -> None:

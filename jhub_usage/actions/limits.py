@@ -15,7 +15,7 @@ from ..store.engine import Tx
 
 
 def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
-    """Set a cap; a cap of the same subject and resource is replaced. Its id."""
+    """Set a cap; a cap of the same subject, resource and period is replaced. Its id."""
     catalog.lock_gate(tx)
     now = tx.now()
     limits_.require_limit(limit)
@@ -35,6 +35,7 @@ def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
         c.profile == limit.profile,
         c.resource == limit.resource,
         c.each == limit.each,
+        c.period == limit.period,
     )
     held = tx.execute(sa.select(t.limits_).where(same)).one_or_none()
     if held is not None and held.amount == limit.amount:
@@ -53,6 +54,7 @@ def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
                 resource=limit.resource,
                 amount=limit.amount,
                 each=limit.each,
+                period=limit.period,
                 created_at=now,
             )
         ).inserted_primary_key[0]

@@ -4,17 +4,21 @@ What one row shows is in ``views``; here is which rows, and what is said about m
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
-from ..domain.admission import effective_mode
+from ..domain.admission import Policy, effective_mode
 from ..domain.ahead import dry_at
+from ..domain.limits import PERIOD_LIMIT, Limit
 from ..domain.sessions import OPEN
+from ..domain.stops import Running, end_of
 from ..store import catalog, periods, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
+from . import passes, period_limits
 from .advancing import ahead_of
+from .views import SessionView
 
 _S, _W, _E, _A, _P = (
     t.sessions_.c,
@@ -174,46 +178,60 @@ def would_be_stopped(tx: Tx, *, days: int = 30, limit: int = 100) -> list[Mappin
     )
 
 
-def meters_of(tx: Tx, wallet_ids: Collection[int], timezone: str = "UTC") -> dict[str, dict]:
-    """Of each open session of these wallets: whether its cost grows, and when and why it will end.
+def meters_of(tx: Tx, found: Collection[SessionView], *, policy: Policy) -> dict[str, dict]:
+    """Of each open session: whether its cost grows, and when and why it will end.
 
     The end is what rule 14 will do if nothing changes; none while nobody is stopped there.
     """
-    ids = {i for i in wallet_ids if i is not None}
-    mode, _ = catalog.read_gate(tx)
-    now = tx.now()
-    held, found = wallets.read(tx, ids), {}
-    calendar = periods.calendar(tx, timezone)
-    guards = _stop_facts(tx, ids)
-    for wallet_id, meters in sessions.open_meters(tx, ids).items():
-        ahead = ahead_of(held[wallet_id], meters, now, calendar)
-        wallet, meters = ahead.wallet, ahead.meters
-        enforced = effective_mode(mode, wallet.mode) == "enforce"
-        dry = dry_at(wallet, meters, now, calendar) if enforced else None
-        for meter in meters:
-            ends: list[tuple[datetime, str]] = []
-            beyond = meter.hold_ends_at()
-            if dry is not None and beyond is not None:
-                ends.append((max(dry, beyond), "wallet_empty"))
-            if enforced and meter.limit_at is not None:
-                ends.append((meter.limit_at, "session_limit"))
-            ends_at, reason = min(ends) if ends else (None, None)
-            if ends_at is not None:
-                ends_at = max([ends_at, *(x for x in guards.get(meter.session_id, ()) if x)])
-            found[meter.session_id] = {
-                "accrues": meter.accrues(now),
-                "ends_at": ends_at,
-                "ends_reason": reason,
-            }
-    return found
-
-
-def _stop_facts(tx: Tx, wallet_ids: Collection[int]) -> dict[str, tuple]:
-    if not wallet_ids:
+    open_ids = {v.id for v in found if v.state in OPEN}
+    if not open_ids:
         return {}
-    rows = tx.execute(
-        sa.select(_S.id, _S.stop_at, _S.protected_until_at).where(
-            _S.wallet_id.in_(list(wallet_ids)), _S.state.in_(OPEN)
+    rows = {r.id: r for r in tx.execute(sa.select(t.sessions_).where(_S.id.in_(open_ids)))}
+    mode, _ = catalog.read_gate(tx)
+    calendar, now = periods.calendar(tx, policy.timezone), tx.now()
+    held = wallets.read(tx, {r.wallet_id for r in rows.values()})
+    ahead = {
+        wallet_id: ahead_of(held[wallet_id], meters, now, calendar)
+        for wallet_id, meters in sessions.open_meters(tx, held).items()
+    }
+    modes = {n: effective_mode(mode, w.mode) for n, w in held.items()} | {None: mode}
+    enforced = [r for r in rows.values() if modes[r.wallet_id] == "enforce"]
+    endings = period_limits.endings(tx, enforced, policy=policy, calendar=calendar, now=now)
+    dry = {
+        n: dry_at(a.wallet, a.meters, now, calendar)
+        for n, a in ahead.items()
+        if modes[n] == "enforce"
+    }
+    passed = passes.until(tx, enforced, now)
+    told = {}
+    for row in rows.values():
+        meter, end, ending = sessions.meter(row), None, endings.get(row.id)
+        if modes[row.wallet_id] == "enforce":
+            running = Running(
+                meter, row.warned_at, row.protected_until_at, ending, passed.get(row.id)
+            )
+            end = end_of(running, dry.get(row.wallet_id), now, policy.warn_lead_s)
+        by_limit = end is not None and end.reason == PERIOD_LIMIT
+        told[row.id] = {
+            "accrues": meter.accrues(now),
+            "ends_at": None if end is None else max(x for x in (end.stop_at, row.stop_at) if x),
+            "ends_reason": None if end is None else end.reason,
+            "ends_limit": ending.limit if by_limit else None,
+        }
+    return told
+
+
+def stop_limit(tx: Tx, session_id: str) -> Limit | None:
+    """The limit per period for which a session was, or would have been, stopped; as it was then."""
+    c = t.audit.c
+    row = tx.execute(
+        sa.select(c.after)
+        .where(
+            c.subject_kind == "session",
+            c.subject_id == session_id,
+            c.action.in_(("server.stop_ordered", "server.would_stop")),
         )
-    )
-    return {r.id: (r.stop_at, r.protected_until_at) for r in rows}
+        .order_by(c.id.desc())
+        .limit(1)
+    ).scalar()
+    return Limit(**row["limit"]) if row and "limit" in row else None

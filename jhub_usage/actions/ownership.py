@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ..domain.admission import PersonKey
 from ..domain.audit import Actor
 from ..domain.errors import NotFound
-from ..store import catalog, people, wallets
+from ..store import catalog, people, requests, wallets
 from ..store import tables as t
 from ..store.engine import Tx
 from . import wallets as wallet_actions
@@ -36,9 +36,15 @@ def owns(
     person: PersonKey,
     groups: Collection[str],
 ) -> bool:
-    """Whether a ``session``, ``wallet`` or ``managed_wallet`` in the path is this person's."""
+    """Whether the thing in the path is this person's.
+
+    ``session``, ``wallet`` or ``managed_wallet``; a ``request`` that they asked or may decide, a
+    ``decided_request``, an ``asked_request``.
+    """
     if own == "session":
         return _may_see_session(tx, path["session_id"], hub_id, person)
+    if own in ("request", "decided_request", "asked_request"):
+        return _has_request(tx, own, path["request_id"], person_id(tx, hub_id, person))
     role = roles_of(tx, hub_id, person, groups).get(path["wallet_id"])
     return role == "manager" if own == "managed_wallet" else role is not None
 
@@ -55,6 +61,16 @@ def _may_see_session(tx: Tx, session_id: str, hub_id: str, person: PersonKey) ->
     if row.person_id == who.id:
         return True
     return wallets.roles_of(tx, who.id).get(row.wallet_id) == "manager"
+
+
+def _has_request(tx: Tx, own: str, request_id: int, who: int | None) -> bool:
+    held = requests.get(tx, request_id)
+    if held is None or who is None:
+        return False
+    asked = held["person_id"] == who
+    if own == "asked_request":
+        return asked
+    return (own == "request" and asked) or requests.decides(tx, request_id, who)
 
 
 def person_id(tx: Tx, hub_id: str, person: PersonKey | None) -> int | None:

@@ -17,19 +17,21 @@ from ..domain.errors import NotFound
 from ..domain.held import Held, HeldLimit, HeldWallet, document
 from ..domain.plans import Plan
 from ..domain.rules import Rule
-from ..store import bulk, catalog
+from ..domain.wallets import allowance_left
+from ..store import bulk, catalog, periods, sessions
 from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
-from . import exemptions, limits, modes, rates, rules, wallets
+from . import allowances, exemptions, limits, modes, rates, rules, wallets
+from .advancing import ahead_of, clamped
 
 _W, _P, _E = t.wallets_.c, t.people.c, t.entries.c
 
 
-def plan(tx: Tx, declared: Declared, hub_id: str) -> Plan:
+def plan(tx: Tx, declared: Declared, hub_id: str, *, timezone: str = "UTC") -> Plan:
     """What ``apply`` would do. Reads only."""
     require_hub(tx, hub_id)
-    return plans.plan(declared, held(tx, hub_id))
+    return plans.plan(declared, held(tx, hub_id, timezone))
 
 
 def export(tx: Tx, hub_id: str) -> dict:
@@ -42,7 +44,7 @@ def apply(tx: Tx, declared: Declared, hub_id: str, *, policy: Policy, actor: Act
     """Make it so; what was done."""
     catalog.lock_gate(tx)
     require_hub(tx, hub_id)
-    there = held(tx, hub_id)
+    there = held(tx, hub_id, policy.timezone)
     made = plans.plan(declared, there)
     if made.changes:
         _Apply(tx, made, there, hub_id, policy, actor).run()
@@ -67,14 +69,14 @@ def starting_key(wallet_id: int) -> str:
     return f"apply:{wallet_id}:starting"
 
 
-def held(tx: Tx, hub_id: str) -> Held:
+def held(tx: Tx, hub_id: str, timezone: str = "UTC") -> Held:
     """Everything that files can declare; people are those whom this hub knows now."""
     mode, version = catalog.read_gate(tx)
     config = catalog.load(tx, mode, version)
     persons = dict(
         tx.execute(sa.select(_P.name, _P.id).where(_P.hub_id == hub_id, _P.current)).all()
     )
-    wallets_held = _wallets(tx, hub_id)
+    wallets_held = _wallets(tx, hub_id, timezone)
     names = {w.id: w.name for w in wallets_held.values()}
     return Held(
         at=tx.now(),
@@ -95,11 +97,12 @@ def held(tx: Tx, hub_id: str) -> Held:
     )  # fmt: skip
 
 
-def _wallets(tx: Tx, hub_id: str) -> dict[str, HeldWallet]:
+def _wallets(tx: Tx, hub_id: str, timezone: str) -> dict[str, HeldWallet]:
     rows = list(
         tx.execute(
             sa.select(
                 _W.id, _W.name, _W.title, _W.overdraft_micro, _W.mode, _W.closed_at, _W.owner_id,
+                _W.allowance_micro, _W.allowance_period, _W.allowance_carry_micro,
                 _P.name.label("owner"), _P.current, _P.hub_id,
             ).outerjoin(t.people, _P.id == _W.owner_id)
         )
@@ -123,6 +126,7 @@ def _wallets(tx: Tx, hub_id: str) -> dict[str, HeldWallet]:
     groups: dict[int, set[str]] = {}
     for wallet_id, group in tx.execute(sa.select(g.wallet_id, g.group_name)):
         groups.setdefault(wallet_id, set()).add(group)
+    ending = _ending(tx, [r.id for r in rows if r.allowance_micro == 0], timezone)
     # a wallet of somebody who is gone, or of another hub, can not be named by its owner's name
     return {
         r.name: HeldWallet(
@@ -130,9 +134,25 @@ def _wallets(tx: Tx, hub_id: str) -> dict[str, HeldWallet]:
             r.owner or "", credit.get(r.id), roles.get(r.id, {}),
             frozenset(groups.get(r.id, ())),
             elsewhere=r.owner_id is not None and not (r.current and r.hub_id == hub_id),
+            allowance=wallet_rows.allowance(r) if r.allowance_micro else None,
+            allowance_ends=r.id in ending,
         )
         for r in rows
     }  # fmt: skip
+
+
+def _ending(tx: Tx, wallet_ids: list[int], timezone: str) -> set[int]:
+    """Those of wallets whose allowance was taken away that still have some of it."""
+    calendar, now = periods.calendar(tx, timezone), tx.now()
+    found = set()
+    for part in _chunks(wallet_ids):
+        meters = sessions.open_meters(tx, part)
+        for wallet in wallet_rows.read(tx, part).values():
+            ahead = ahead_of(wallet, meters[wallet.id], now, calendar)
+            at = clamped(now, [wallet])
+            if allowance_left(ahead.wallet, ahead.meters, at):
+                found.add(wallet.id)
+    return found
 
 
 def _chunks(items: list) -> Iterator[list]:
@@ -155,8 +175,8 @@ class _Apply:
     def run(self) -> None:
         self._people()
         self._new_wallets()
-        touched = {self.ids[x[0]] for x in (*self.plan.grants, *self.plan.members,
-                                            *self.plan.groups)}  # fmt: skip
+        touched = {self.ids[x[0]] for x in (*self.plan.grants, *self.plan.allowances,
+                                            *self.plan.members, *self.plan.groups)}  # fmt: skip
         touched |= {wallet_id for wallet_id, _ in self.plan.changed_wallets}
         for part in _chunks(sorted(touched)):
             wallet_rows.lock(self.tx, part)
@@ -170,7 +190,16 @@ class _Apply:
                 self.tx, wallet_id, amount, policy=self.policy, actor=self.actor,
                 note="Starting credit.", key=starting_key(wallet_id),
             )  # fmt: skip
+        self._allowances()
         self._catalog()
+
+    def _allowances(self) -> None:
+        for name, wanted in self.plan.allowances:
+            how = {"policy": self.policy, "actor": self.actor}
+            if wanted is None:
+                allowances.remove_allowance(self.tx, self.ids[name], **how)
+            else:
+                allowances.set_allowance(self.tx, self.ids[name], wanted, **how)
 
     def _audit(self, rows: Iterable[dict]) -> None:
         bulk.write_audit(self.tx, rows, actor=self.actor, now=self.tx.now())

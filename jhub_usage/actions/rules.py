@@ -1,7 +1,7 @@
 """Rules: the ordered mapping to the wallet that pays. Under the gate, with one audit row each."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from ..domain import rules as rules_
 from ..domain.audit import Actor
@@ -15,12 +15,18 @@ from ..store.engine import Tx
 
 
 def replace(tx: Tx, rules: Sequence[Rule], *, actor: Actor) -> None:
-    """Replace the whole ordered mapping. Positions are numbered anew in the given order."""
+    """Replace the whole ordered mapping. Positions are numbered anew in the given order.
+
+    The same rules in the same order again change nothing, and keep their ids.
+    """
     catalog.lock_gate(tx)
     now = tx.now()
-    before = [_rule_json(r) for r in _held_rules(tx)]
+    held = _held_rules(tx)
     for rule in rules:
         _require_rule(tx, rule)
+    if [_alike(r) for r in held] == [_alike(r) for r in rules]:
+        return
+    before = [_rule_json(r) for r in held]
     tx.execute(t.rules_.delete())
     for position, rule in enumerate(rules):
         tx.execute(t.rules_.insert().values(**_rule_row(rule, position)))
@@ -57,6 +63,11 @@ def remove(tx: Tx, rule_id: int, *, actor: Actor) -> None:
     audit.write(tx, "rule.removed", "rule", rule_id, actor=actor, now=now, before=_rule_json(held))
 
 
+def _alike(rule: Rule) -> Rule:
+    """What a rule says, wherever it stands."""
+    return dataclasses.replace(rule, position=0, id=0)
+
+
 def _held_rules(tx: Tx) -> tuple[Rule, ...]:
     return catalog.load(tx, "", 0).rules
 
@@ -91,4 +102,4 @@ def _rule_row(rule: Rule, position: int) -> dict:
 
 
 def _rule_json(rule: Rule) -> dict:
-    return {k: v for k, v in asdict(rule).items() if k != "id"}
+    return {k: v for k, v in dataclasses.asdict(rule).items() if k != "id"}

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from ..domain.admission import PersonKey, Policy
 from ..domain.audit import Actor
 from ..domain.errors import NotFound
-from ..domain.sessions import ADMITTED, ENDED, OPEN, RUNNING, VOID, billed_end
+from ..domain.sessions import ADMITTED, ENDED, OPEN, RUNNING, VOID, billed_end, billed_from
 from ..domain.sightings import Sighting
 from ..store import catalog, people
 from ..store import sessions as rows
 from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
-from . import settling
+from . import corrections, settling
 from .sync import last_seen_at
 
 _S = t.sessions_.c
@@ -161,22 +161,14 @@ def _facts(row, sighting: Sighting) -> dict:
 
 
 def _billed_from(row, changes: dict) -> datetime | None:
-    """The first billed instant by the setting that was frozen on the session (rule 6)."""
-
-    def known(name):
-        return changes.get(name) or getattr(row, name)
-
-    started = known("started_at")
-    if row.billed_from == "ready":
-        return known("ready_at")
-    if row.billed_from == "scheduled":
-        scheduled = known("scheduled_at")
-        return min(scheduled, started) if scheduled and started else started
-    return started
+    """The first billed instant, by what is known now."""
+    known = (changes.get(n) or getattr(row, n) for n in ("scheduled_at", "started_at", "ready_at"))
+    return billed_from(row.billed_from, *known)
 
 
 def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, now) -> None:
     if row.state not in OPEN:
+        corrections.learnt(tx, row, at, sighting, policy=policy, now=now)
         return
     changes = _facts(row, sighting)
     evidence, reason = sighting.evidence, sighting.reason or "stopped"
@@ -220,6 +212,7 @@ def _end(tx: Tx, row, at, sighting: Sighting, *, policy: Policy, actor: Actor, n
         "platform_us": platform_us,
     }
     tx.execute(t.sessions_.update().where(_S.id == row.id).values(**changes))
-    settling.finish(tx, rows.get(tx, row.id), policy=policy, actor=actor, now=now)
-    if reason == "start_failed" or (row.ready_at is None and reason == "died"):
+    row = rows.get(tx, row.id)
+    settling.finish(tx, row, policy=policy, actor=actor, now=now)
+    if settling.failed_start(row):
         settling.waive(tx, row.id, policy=policy, actor=actor, now=now)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..domain.admission import Policy
 from ..domain.audit import Actor
 from ..domain.errors import CatchUpNeeded
-from ..domain.instants import elapsed_us, to_micros
+from ..domain.instants import elapsed_us, iso, to_micros
 from ..domain.sessions import Meter
 from ..store import ledger, periods
 from ..store import sessions as rows
@@ -27,10 +27,11 @@ def finish(tx: Tx, row, *, policy: Policy, actor: Actor, now: datetime) -> None:
     """Settle a session that has just ended, and count its usage."""
     if row.billed and row.wallet_id is not None and row.billed_from_at is not None:
         before = row.settled_until
-        _book(tx, row.wallet_id, policy=policy, actor=actor, ended=rows.meter(row))
+        now = _book(tx, row.wallet_id, policy=policy, actor=actor, ended=rows.meter(row))
         if before is not None and before > row.billed_until_at:
             # charged beyond what turned out to be its end
-            rebook(tx, row, before, policy=policy, actor=actor, now=now)
+            note = f"It ended at {iso(row.billed_until_at)}, as became known later."
+            rebook(tx, row, before, policy=policy, actor=actor, now=now, note=note)
     usage.closed(tx, row, policy=policy)
 
 
@@ -137,6 +138,11 @@ def _take_back(tx: Tx, row, charged: int, *, policy: Policy, actor: Actor, now: 
     ledger.post(tx, entry, actor=actor, now=now, timezone=policy.timezone)
 
 
+def failed_start(row) -> bool:
+    """Whether an ended session is a start that failed: a container ran, the server never did."""
+    return row.end_reason == "start_failed" or (row.ready_at is None and row.end_reason == "died")
+
+
 def waive(tx: Tx, session_id: str, *, policy: Policy, actor: Actor, now: datetime) -> None:
     """A failed start is billed and given back, visibly, some times a day per person (rule 7)."""
     row = rows.get(tx, session_id)
@@ -148,16 +154,21 @@ def waive(tx: Tx, session_id: str, *, policy: Policy, actor: Actor, now: datetim
             _E.kind == "refund",
             _E.key.like("waiver:%"),
             _S.person_id == row.person_id,
+            _S.id != row.id,
             _E.effective_at >= begin,
             _E.effective_at < end,
         )
     )
     if given >= policy.failed_start_refunds_per_day:
         return
+    # what a correction of its boundaries charged besides is given back as well
+    besides = sa.and_(
+        _E.kind == "correction", _E.amount_micro < 0, _E.corrects_id.is_(None), ~_E.goodwill
+    )
     charges = tx.execute(
-        sa.select(_E.id, _E.amount_micro, _E.session_id).where(
-            _E.session_id == row.id, _E.kind == "charge"
-        )
+        sa.select(_E.id, _E.amount_micro, _E.session_id)
+        .where(_E.session_id == row.id, sa.or_(_E.kind == "charge", besides))
+        .order_by(_E.id)
     ).all()
     for charge in charges:
         left = ledger.refundable(tx, charge)

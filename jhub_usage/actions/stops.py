@@ -4,7 +4,7 @@ The service looks (Hub, database), plans here, and asks again before every try: 
 takes the order back. Does not talk to the Hub.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -12,12 +12,15 @@ import sqlalchemy as sa
 from ..domain import stops
 from ..domain.admission import Policy, effective_mode
 from ..domain.audit import Actor
+from ..domain.instants import iso
+from ..domain.limits import PERIOD_LIMIT
+from ..domain.passes import holds_back
 from ..domain.sessions import RUNNING
 from ..domain.wallets import Wallet
 from ..store import audit, catalog, periods, sessions, wallets
 from ..store import tables as t
 from ..store.engine import Tx
-from . import advancing
+from . import advancing, passes, period_limits
 
 _S = t.sessions_.c
 #: Stands for none: what no wallet pays for still has a limit on its hours.
@@ -64,6 +67,10 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
     locked = {i: a.wallet for i, a in ahead.items() if a is not None}
     meters |= {i: list(a.meters) for i, a in ahead.items() if a is not None}
     calendar = periods.calendar(tx, policy.timezone)
+    endings = {}
+    if gate[0] != "off":
+        endings = period_limits.endings(tx, mine, policy=policy, calendar=calendar, now=now)
+    passed = passes.until(tx, mine, now)
     warn, stop = [], []
     for wallet_id, wallet in [*locked.items(), (None, NO_WALLET)]:
         mode = effective_mode(gate[0], wallet.mode)
@@ -74,13 +81,17 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
                 m,
                 by_id[m.session_id].warned_at if m.session_id in by_id else None,
                 by_id[m.session_id].protected_until_at if m.session_id in by_id else None,
+                endings.get(m.session_id),
+                passed.get(m.session_id),
             )
             for m in (unpaid if wallet_id is None else meters[wallet_id])
         ]
         dues = []
         if mode != "off":
             at = advancing.clamped(now, [wallet])
-            dues = stops.wallet_dues(wallet, running, at, policy.warn_lead_s, calendar)
+            dues = stops.wallet_dues(
+                wallet, running, at, policy.warn_lead_s, calendar, observed=mode == "observe"
+            )
         due_ids = {d.session_id for d in dues} if mode == "enforce" else set()
         for row in by_id.values():
             # credit arrived: the warning is over, and so is an order that rested on it
@@ -112,7 +123,7 @@ def plan(tx: Tx, hub_id: str, *, policy: Policy, actor: Actor) -> Plan:
             )
             audit.write(
                 tx, "server.stop_ordered", "session", row.id, actor=actor, now=now,
-                after={"reason": due.reason},
+                after=_why(due),
             )  # fmt: skip
     orders = tuple(_orders(tx, hub_id))
     return Plan(tuple(r.id for r, d in warn if d.warn), orders, len(stop) if guarded else 0)
@@ -140,9 +151,15 @@ def confirm(tx: Tx, session_id: str, *, policy: Policy, actor: Actor) -> bool:
         if ahead is None:
             return False
         wallet, meters = ahead.wallet, ahead.meters
+    ending = None
+    if row.stop_reason == PERIOD_LIMIT:
+        calendar = periods.calendar(tx, policy.timezone)
+        found = period_limits.endings(tx, [row], policy=policy, calendar=calendar, now=now)
+        ending = found.get(session_id)
     still = (
         effective_mode(gate[0], wallet.mode) == "enforce"
-        and stops.may_stop(wallet, meters, session_id, row.stop_reason, now)
+        and not holds_back(row.stop_reason, passes.active(tx, row.person_id, now))
+        and stops.may_stop(wallet, meters, session_id, row.stop_reason, now, ending)
         and (row.protected_until_at is None or now >= row.protected_until_at)
     )
     if not still:
@@ -172,16 +189,16 @@ def release_guard(tx: Tx, *, actor: Actor) -> None:
     catalog.lock_gate(tx)
     now = tx.now()
     before = guard_state(tx)
+    until_at = now + timedelta(seconds=GUARD_RELEASE_S)
     tx.execute(
         t.gate.update().values(
-            guard_tripped_at=None,
-            guard_count=None,
-            guard_released_until_at=now + timedelta(seconds=GUARD_RELEASE_S),
+            guard_tripped_at=None, guard_count=None, guard_released_until_at=until_at
         )
     )
     audit.write(
         tx, "stops.released", "stops", "all", actor=actor, now=now,
-        before={"count": before["count"]},
+        before={"count": before["count"], "released_until_at": iso(before["released_until_at"])},
+        after={"count": None, "released_until_at": iso(until_at)},
     )  # fmt: skip
 
 
@@ -223,10 +240,14 @@ def _observe(tx: Tx, row, due, *, actor: Actor, now: datetime) -> None:
     if not due.over or row.stop_reason is not None:
         return
     tx.execute(t.sessions_.update().where(_S.id == row.id).values(stop_reason=due.reason))
-    audit.write(
-        tx, "server.would_stop", "session", row.id, actor=actor, now=now,
-        after={"reason": due.reason},
-    )  # fmt: skip
+    audit.write(tx, "server.would_stop", "session", row.id, actor=actor, now=now, after=_why(due))
+
+
+def _why(due: stops.Due) -> dict:
+    """The reason, and the limit as it was: which one it is stays known when it is changed."""
+    if due.ending is None:
+        return {"reason": due.reason}
+    return {"reason": due.reason, "of": due.ending.of.label, "limit": asdict(due.ending.limit)}
 
 
 def _clear(tx: Tx, session_id: str) -> None:

@@ -5,7 +5,7 @@ a session runs, and everything can be counted anew from the sessions.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import sqlalchemy as sa
 
@@ -64,6 +64,22 @@ def recount(tx: Tx, calendar: Calendar) -> Sums:
 def stored(tx: Tx) -> Sums:
     """Counters and rollups as they are."""
     return usage.all_counters(tx), usage.all_rollups(tx)
+
+
+def compared(tx: Tx, timezone: str = "UTC") -> Iterator[tuple[str, int, list[str]]]:
+    """Counters and rollups against the sessions: (invariant, how many, what differs).
+
+    A row of nothing is as good as none.
+    """
+    counted = recount(tx, periods.calendar(tx, timezone))
+    for name, want, have in zip(("usage.counters", "usage.rollups"), counted, stored(tx),
+                                strict=True):  # fmt: skip
+        differ = []
+        for key in sorted(want.keys() | have.keys(), key=str):
+            said, held = want.get(key, ()), have.get(key, ())
+            if any(said) != any(held) or (any(said) and said != held):
+                differ.append(f"{' '.join(map(str, key))}: {held}, sessions say {said}")
+        yield name, len(want), differ
 
 
 def _recount(tx: Tx, calendar: Calendar) -> tuple[dict, dict]:

@@ -122,8 +122,9 @@ def wallet_views(
     ids: Iterable[int] | None = None,
     roles: Mapping[int, str] | None = None,
     default_id: int | None = None,
+    timezone: str = "UTC",
 ) -> list[WalletView]:
-    """Wallets by name, all of them or these."""
+    """Wallets by name, all of them or these. ``timezone`` counts until one is recorded."""
     query = sa.select(t.wallets_, _P.name.label("owner")).outerjoin(t.people, _P.id == _W.owner_id)
     if ids is not None:
         wanted = list(ids)
@@ -133,7 +134,7 @@ def wallet_views(
     rows = list(tx.execute(query.order_by(_W.name)))
     meters = sessions.open_meters(tx, [r.id for r in rows])
     mode, _ = catalogs.read_gate(tx)
-    calendar, now = periods.calendar(tx), tx.now()
+    calendar, now = periods.calendar(tx, timezone), tx.now()
     return [
         _wallet_view(
             r, meters[r.id], mode, now, calendar, (roles or {}).get(r.id, ""), r.id == default_id

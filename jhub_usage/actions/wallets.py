@@ -5,6 +5,7 @@ is always allowed: no new starts, what runs still settles.
 """
 
 import uuid
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -66,7 +67,7 @@ def create(
     ).inserted_primary_key[0]
     audit.write(
         tx, "wallet.created", "wallet", wallet_id, actor=actor, now=now,
-        after={"name": name, "overdraft_micro": overdraft_micro, "mode": mode},
+        after={"name": name, "title": title, "overdraft_micro": overdraft_micro, "mode": mode},
     )  # fmt: skip
     return wallet_id
 
@@ -84,33 +85,37 @@ def change(
     mode=_UNSET,
     closed=_UNSET,
 ) -> None:
-    """Change what is given and leave the rest."""
+    """Change what is given and leave the rest; the same again changes nothing."""
     wallet = _locked(tx, wallet_id)
-    now = tx.now()
-    before, after, changes = {}, {}, {}
-    if title is not _UNSET:
-        changes["title"] = _require_title(title)
-        after["title"] = changes["title"]
-    if overdraft_micro is not _UNSET:
-        _require_overdraft(overdraft_micro)
-        changes["overdraft_micro"] = overdraft_micro
-        before["overdraft_micro"], after["overdraft_micro"] = (
-            wallet.overdraft_micro,
-            overdraft_micro,
-        )
-    if mode is not _UNSET:
-        _require_mode(mode)
-        changes["mode"] = mode
-        before["mode"], after["mode"] = wallet.mode, mode
-    if closed is not _UNSET:
-        changes["closed_at"] = now if closed else None
-        before["closed"], after["closed"] = wallet.closed, bool(closed)
-    if not changes:
+    title_now = tx.scalar(sa.select(_W.title).where(_W.id == wallet_id))
+    held = {
+        "title": title_now,
+        "overdraft_micro": wallet.overdraft_micro,
+        "mode": wallet.mode,
+        "closed": wallet.closed,
+    }
+    given = {"title": title, "overdraft_micro": overdraft_micro, "mode": mode, "closed": closed}
+    given = {name: value for name, value in given.items() if value is not _UNSET}
+    if not given:
         raise BadInput("There is nothing to change.")
+    if "title" in given:
+        given["title"] = _require_title(title)
+    if "overdraft_micro" in given:
+        _require_overdraft(overdraft_micro)
+    if "mode" in given:
+        _require_mode(mode)
+    after = {name: value for name, value in given.items() if value != held[name]}
+    if not after:
+        return
+    now = tx.now()
+    changes = dict(after)
+    if "closed" in changes:
+        changes["closed_at"] = now if changes.pop("closed") else None
     tx.execute(t.wallets_.update().where(_W.id == wallet_id).values(**changes))
     audit.write(
-        tx, "wallet.changed", "wallet", wallet_id, actor=actor, now=now, before=before, after=after
-    )
+        tx, "wallet.changed", "wallet", wallet_id, actor=actor, now=now,
+        before={name: held[name] for name in after}, after=after,
+    )  # fmt: skip
 
 
 def set_member(tx: Tx, wallet_id: int, person_id: int, role: str, *, actor: Actor) -> None:
@@ -140,14 +145,14 @@ def remove_member(tx: Tx, wallet_id: int, person_id: int, *, actor: Actor) -> No
     """Take a person out of a wallet."""
     _locked(tx, wallet_id)
     m = t.wallet_members.c
-    gone = tx.execute(
-        t.wallet_members.delete().where(m.wallet_id == wallet_id, m.person_id == person_id)
-    ).rowcount
-    if not gone:
+    here = sa.and_(m.wallet_id == wallet_id, m.person_id == person_id)
+    role = tx.scalar(sa.select(m.role).where(here))
+    if role is None:
         raise NotFound("That person has no role in this wallet.")
+    tx.execute(t.wallet_members.delete().where(here))
     audit.write(
         tx, "wallet.member_removed", "wallet", wallet_id, actor=actor, now=tx.now(),
-        before={"person_id": person_id},
+        before={"person_id": person_id, "role": role},
     )  # fmt: skip
 
 
@@ -186,8 +191,10 @@ def grant(
 ) -> int:  # fmt: skip
     """Add credit; the entry's id. The same key again is the same grant."""
     require_amount(amount_micro, minimum=1)
-    _opened(tx, wallet_id, policy=policy, actor=actor)
-    return _book(tx, wallet_id, "grant", amount_micro, key, note, policy=policy, actor=actor)
+    now = _opened(tx, wallet_id, policy=policy, actor=actor)
+    return _book(
+        tx, wallet_id, "grant", amount_micro, key, note, policy=policy, actor=actor, now=now
+    )
 
 
 def refund(
@@ -201,7 +208,7 @@ def refund(
     charge = _entry(tx, entry_id)
     if charge.kind != "charge":
         raise BadInput("Only a charge can be refunded.")
-    _opened(tx, charge.wallet_id, policy=policy, actor=actor)
+    now = _opened(tx, charge.wallet_id, policy=policy, actor=actor)
     # summed after the lock: a refund that raced with this one is in it
     held = _by_key(tx, key, "refund")
     room = ledger.refundable(tx, charge)
@@ -214,7 +221,7 @@ def refund(
     if amount > room or amount <= 0:
         raise Conflict(f"Only {plain(max(room, 0))} of this charge is left to refund.")
     return _book(
-        tx, charge.wallet_id, "refund", amount, key, note, policy=policy, actor=actor,
+        tx, charge.wallet_id, "refund", amount, key, note, policy=policy, actor=actor, now=now,
         corrects_id=entry_id, session_id=charge.session_id, goodwill=True,
     )  # fmt: skip
 
@@ -233,7 +240,7 @@ def correct(
     if amount_micro == 0:
         raise BadInput("A correction of nothing is none.")
     wrong = _entry(tx, entry_id)
-    _opened(tx, wrong.wallet_id, policy=policy, actor=actor)
+    now = _opened(tx, wrong.wallet_id, policy=policy, actor=actor)
     held = _by_key(tx, key, "correction")
     if held is None and wrong.kind == "charge":
         left = ledger.refundable(tx, wrong)
@@ -246,7 +253,7 @@ def correct(
         how = USES  # it takes from where a charge would have taken
     made = _book(
         tx, wrong.wallet_id, "correction", amount_micro, key, note, policy=policy, actor=actor,
-        corrects_id=entry_id, session_id=session_id, goodwill=wrong.goodwill, how=how,
+        now=now, corrects_id=entry_id, session_id=session_id, goodwill=wrong.goodwill, how=how,
     )  # fmt: skip
     if held is None and session_id is not None:
         s = t.sessions_.c
@@ -301,8 +308,7 @@ def transfer(
     return ids[0], ids[1]
 
 
-def _book(tx, wallet_id, kind, amount, key, note, *, policy, actor, **more) -> int:
-    now = tx.now()
+def _book(tx, wallet_id, kind, amount, key, note, *, policy, actor, now, **more) -> int:
     entry_id, new = ledger.post(
         tx,
         ledger.NewEntry(
@@ -326,11 +332,11 @@ def _book(tx, wallet_id, kind, amount, key, note, *, policy, actor, **more) -> i
     return entry_id
 
 
-def _opened(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> Wallet:
-    locked, _ = opened(tx, [wallet_id], policy=policy, actor=actor)
+def _opened(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> datetime:
+    locked, now = opened(tx, [wallet_id], policy=policy, actor=actor)
     if wallet_id not in locked:
         raise NotFound(f"There is no wallet {wallet_id}.")
-    return locked[wallet_id]
+    return now
 
 
 def _by_key(tx: Tx, key: str | None, kind: str):

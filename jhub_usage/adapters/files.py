@@ -21,10 +21,11 @@ from ..domain.declaring import declare
 CSV_COLUMNS = {
     "people": ("person", "wallet", "role"),
     "groups": ("group",),
-    "wallets": ("name", "title", "overdraft", "mode", "closed", "starting_credit", "owner",
-                "groups"),
+    "wallets": ("name", "title", "overdraft", "mode", "closed", "starting_credit", "allowance",
+                "period", "carry", "owner", "groups"),
     "rates": ("resource", "price", "model", "profile", "starts_at"),
-    "limits": ("resource", "amount", "everyone", "person", "group", "wallet", "profile", "each"),
+    "limits": ("resource", "amount", "everyone", "person", "group", "wallet", "profile", "each",
+               "period"),
     "rules": ("person", "group", "profile", "wallet", "target", "starting_grant", "overdraft"),
     "exemptions": ("kind", "name"),
 }  # fmt: skip
@@ -199,6 +200,11 @@ def _row(kind: str, columns: list[str], cells: list[str], where: str) -> Node:
     if kind == "wallets" and "groups" in given:
         names = [x.strip() for x in given["groups"].split(LIST_MARK) if x.strip()]
         fields["groups"] = Node([Node(x, where) for x in names], where)
+    if kind == "wallets" and given.get("allowance") != "none":
+        parts = (("amount", "allowance"), ("period", "period"), ("carry", "carry"))
+        of_it = {name: fields.pop(column) for name, column in parts if column in fields}
+        if of_it:
+            fields["allowance"] = Node(of_it, where)
     return Node(fields, where)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from ..actions import exemptions as exempt_actions
+from ..actions import limit_uses, plans, views, wallets
 from ..actions import limits as limit_actions
-from ..actions import plans, views, wallets
 from ..actions import rates as rate_actions
 from ..actions import rules as rule_actions
 from ..domain.declared import limit_amount_text, limit_for, parse_limit_amount
@@ -12,7 +12,7 @@ from ..domain.errors import BadInput, NotFound
 from ..domain.held import limit_name, rule_text
 from ..domain.instants import parse_instant
 from ..domain.limits import RESOURCES as LIMITED
-from ..domain.limits import UNIT
+from ..domain.limits import unit_text, value_text
 from ..domain.rules import Rule
 from .shell import Shell, amount, name, overdraft
 
@@ -143,20 +143,30 @@ def remove_rule(args) -> int:
 def limits(args) -> int:
     with Shell(args) as shell:
         held = _held(shell)
+        ctx, hub_id = shell.context, shell.settings.hub_id
+        uses = shell.look(limit_uses.of_all, policy=ctx.policy, hub_id=hub_id)
+        used = {u.limit.id: u.used for u in uses}
         found = [
             {"id": x.id, "subject": x.limit.subject, "resource": x.limit.resource,
              "amount": x.limit.amount,
              "amount_text": limit_amount_text(x.limit.resource, x.limit.amount),
              "person": x.limit.person, "group": x.limit.group, "wallet": x.wallet or None,
-             "profile": x.limit.profile, "each": x.limit.each, "text": limit_name(x)}
+             "profile": x.limit.profile, "each": x.limit.each,
+             "period": x.limit.period or None, "used": used.get(x.id), "text": limit_name(x),
+             "unit": unit_text(x.limit)}
             for x in held.limits
         ]  # fmt: skip
         if args.json:
             shell.reply({"limits": found})
             return 0
+        rows = [
+            (x["id"], x["text"], x["amount_text"], x["unit"],
+             "" if x["used"] is None else value_text(x["resource"], x["used"]))
+            for x in found
+        ]  # fmt: skip
         shell.table(
-            ("id>", "for", "amount>", "of"),
-            [(x["id"], x["text"], x["amount_text"], UNIT[x["resource"]]) for x in found],
+            ("id>", "for", "amount>", "of", "used>"),
+            rows,
             "There are no limits.",
         )
     return 0
@@ -167,7 +177,7 @@ def set_limit(args) -> int:
         raise BadInput(f"A limit is on one of {', '.join(LIMITED)}, not {args.resource[:40]!r}.")
     whole = parse_limit_amount(args.resource, args.amount)
     names = _names(args, "person", "group", "wallet", "profile")
-    limit = limit_for(args.resource, whole, **names, each=args.each)
+    limit = limit_for(args.resource, whole, **names, each=args.each, period=args.period)
 
     def action(tx, *, actor):
         wallet_id = wallets.find(tx, names["wallet"]).id if names["wallet"] else None
@@ -175,7 +185,7 @@ def set_limit(args) -> int:
 
     with Shell(args) as shell:
         limit_id = shell.act(action)
-        text = f"Limit {limit_id}: {limit_amount_text(args.resource, whole)} {UNIT[args.resource]}."
+        text = f"Limit {limit_id}: {limit_amount_text(args.resource, whole)} {unit_text(limit)}."
         shell.reply({"id": limit_id, "amount": whole}, text)
     return 0
 

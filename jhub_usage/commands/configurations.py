@@ -15,7 +15,7 @@ def apply(args) -> int:
     with Shell(args) as shell:
         hub_id = shell.settings.hub_id
         if args.dry_run:
-            plan = shell.look(plans.plan, declared, hub_id)
+            plan = shell.look(plans.plan, declared, hub_id, timezone=shell.settings.timezone)
         else:
             plan = shell.act(plans.apply, declared, hub_id, policy=shell.context.policy)
     if args.json:

@@ -5,6 +5,16 @@ A leaf names the module and the function that do it: ``wallet grant`` is ``walle
 
 import argparse
 
+from . import (
+    tree_allowances,
+    tree_months,
+    tree_operations,
+    tree_people,
+    tree_requests,
+    tree_trials,
+    tree_usage,
+)
+
 AMOUNT = "credits as a decimal, like 12.50"
 CREDITS_OR_UNLIMITED = "credits below zero that are allowed, or `unlimited`"
 NOTE = "why; kept with the entry"
@@ -65,8 +75,14 @@ def build() -> argparse.ArgumentParser:
     tree = _Tree()
     _plain(tree)
     _wallets(tree)
+    tree_people.add(tree)
+    tree_requests.add(tree)
+    tree_operations.add(tree)
+    tree_months.add(tree)
+    tree_usage.add(tree)
     _catalog(tree)
     _running(tree)
+    tree_trials.add(tree)
     return tree.parser
 
 
@@ -76,6 +92,8 @@ def _plain(tree: _Tree) -> None:
               "Make the tables, or bring them up to this release. Nothing is lost.")  # fmt: skip
     tree.leaf(db, "check", "databases.check",
               "Say whether the tables are those of this release, with their triggers.")  # fmt: skip
+    tree_people.add_retain(tree, db)
+    tree_allowances.add(tree)
     tree.leaf(tree.top, "check", "checks.check",
               "Recompute every invariant and say what was compared.")  # fmt: skip
     apply = tree.leaf(
@@ -123,6 +141,7 @@ def _wallets(tree: _Tree) -> None:
         parser.add_argument("--mode", help="off, observe, enforce, or default: as everything")
     change.add_argument("--reopen", action="store_true", help="open a closed wallet again")
     leaf("close", "Allow no new starts; what runs still settles.", "wallet")
+    tree_allowances.add_allowance(tree, group)
     entry("grant", "Add credit.", "wallet", "amount")
     refund = entry("refund", "Give a charge back, all that is left of it or a part.", "entry")
     refund.add_argument("amount", nargs="?", metavar="AMOUNT", help=AMOUNT)
@@ -184,7 +203,7 @@ def _catalog(tree: _Tree) -> None:
     gone = tree.leaf(rule, "remove", "catalogs.remove_rule", "Take a rule out.")
     gone.add_argument("rule", type=int, metavar="ID", help="its number, as `rule list` has it")
 
-    limit = tree.group("limit", "Caps on what is used at once, and on the hours of a session.")
+    limit = tree.group("limit", "Caps on what is used at once, per period, or by one session.")
     tree.leaf(limit, "list", "catalogs.limits", "All limits.")
     put = tree.leaf(
         limit,
@@ -192,14 +211,20 @@ def _catalog(tree: _Tree) -> None:
         "catalogs.set_limit",
         "Set a limit, or change the one for the same; without whom: everyone together.",
     )
-    put.add_argument("resource", metavar="RESOURCE",
-                     help="gpus, cpu (cores), memory (GiB), servers or session_hours")  # fmt: skip
+    put.add_argument(
+        "resource",
+        metavar="RESOURCE",
+        help="at once: gpus, cpu (cores), memory (GiB) or servers; per period: gpu_hours, "
+        "core_hours or credits; of one session: session_hours",
+    )
     put.add_argument("amount", metavar="AMOUNT", help="in these units, like 4 or 1.5")
     put.add_argument("--person", default="", help="for this person; * is each person")
     put.add_argument("--group", default="", help="for this hub group together")
     put.add_argument("--each", action="store_true", help="for each member of the group")
     put.add_argument("--wallet", default="", help="for this wallet; with --person: within it")
     put.add_argument("--profile", default="", help="for this profile")
+    put.add_argument("--period", default="", metavar="PERIOD",
+                     help="day, week or month, for what is counted per period")  # fmt: skip
     gone = tree.leaf(limit, "remove", "catalogs.remove_limit", "Lift a limit.")
     gone.add_argument("limit", type=int, metavar="ID", help="its number, as `limit list` has it")
 
@@ -228,9 +253,14 @@ def _running(tree: _Tree) -> None:
         "sessions.void",
         "Say that an admitted session never started; it holds nothing any more.",
     )
-    for parser in (show, void):
+    waive = tree.leaf(session, "waive", "refunds.waive",
+                      "Give back all that is left of its charges.")  # fmt: skip
+    waive.add_argument("--note", default="", help=f"{NOTE}. Needed")
+    waive.add_argument("--key", help=KEY)
+    for parser in (show, void, waive):
         parser.add_argument("session", metavar="UUID", help="the session's number")
     void.add_argument("--reason", default="never_started", help="why (default: never_started)")
+    tree_months.add_correct(tree, session)
 
     mode = tree.group("mode", "The one switch: off, observe or enforce.")
     tree.leaf(mode, "show", "modes.show", "The mode of everything, and wallets with their own.")

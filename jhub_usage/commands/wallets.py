@@ -1,8 +1,10 @@
 """``jhub-usage wallet``: wallets, their people and groups, and entries made by hand."""
 
-from ..actions import listings, ownership, views, wallets
+from ..actions import allowances, listings, ownership, views, wallets
 from ..actions.plans import require_hub
 from ..domain.admission import PersonKey
+from ..domain.allowance_words import allowance_text, entry_text, short_text
+from ..domain.allowances import Allowance
 from ..domain.errors import BadInput, NotFound
 from ..store import people
 from .shell import Shell, amount, key, name, note, overdraft
@@ -18,27 +20,45 @@ def _mode(text: str | None):
 
 def list_all(args) -> int:
     with Shell(args) as shell:
-        found = shell.look(views.wallet_views)
+        found = shell.look(views.wallet_views, timezone=shell.settings.timezone)
         if args.json:
             shell.reply({"wallets": [_view(w) for w in found]})
             return 0
         rows = [
             (w.name, shell.money(w.balance_micro), shell.money(w.overdraft_micro),
-             shell.money(w.available_micro), w.running, w.effective_mode,
+             shell.money(w.available_micro), _left(shell, w), w.running, w.effective_mode,
              "closed" if w.closed else "", w.title)
             for w in found
         ]  # fmt: skip
-        heads = ("wallet", "balance>", "overdraft>", "available>", "open sessions>", "mode", "",
-                 "title")  # fmt: skip
+        heads = ("wallet", "balance>", "overdraft>", "available>", "left of its allowance",
+                 "open sessions>", "mode", "", "title")  # fmt: skip
         shell.table(heads, rows, "There are no wallets yet.")
     return 0
 
 
 def _view(w) -> dict:
     shown = {f: getattr(w, f) for f in w.__dataclass_fields__}
-    for unused in ("role", "is_default"):
+    for unused in ("role", "is_default", "outlook"):
         shown.pop(unused)
-    return shown
+    return shown | {"allowance": allowances.facts(w)}
+
+
+def _left(shell: Shell, w) -> str:
+    held = allowances.facts(w)
+    return "" if held is None else short_text(held, shell.money)
+
+
+def _allowance_facts(shell: Shell, w) -> list[tuple[str, str]]:
+    a = allowances.facts(w)
+    if a is None:
+        return []
+    at = shell.when(a["next_at"])
+    return [
+        ("allowance", allowance_text(w.allowance, shell.money) if a["amount_micro"] else "ended"),
+        ("left of it", shell.money(a["left_micro"])),
+        ("expires", f"{shell.money(a['expires_micro'])} at {at}" if a["expires_micro"] else ""),
+        ("comes next", f"{shell.money(a['next_micro'])} at {at}" if a["next_micro"] else ""),
+    ]
 
 
 def show(args) -> int:
@@ -47,7 +67,7 @@ def show(args) -> int:
 
     def query(tx):
         wallet = _find(tx, args.wallet)
-        view = views.wallet_views(tx, ids=[wallet.id])[0]
+        view = views.wallet_views(tx, ids=[wallet.id], timezone=shell.settings.timezone)[0]
         last = listings.entries(tx, wallet_id=wallet.id, limit=args.entries)
         return view, views.members(tx, wallet.id), last
 
@@ -62,6 +82,7 @@ def show(args) -> int:
             ("overdraft", shell.money(w.overdraft_micro)),
             ("taken by open sessions", shell.money(w.claims_micro)),
             ("available", shell.money(w.available_micro)),
+            *_allowance_facts(shell, w),
             ("used per hour now", shell.money(w.burn_per_hour_micro)),
             ("empty at", shell.when(w.dry_at)), ("mode", w.effective_mode),
             ("closed", "yes" if w.closed else ""),
@@ -75,10 +96,15 @@ def show(args) -> int:
         shell.table(
             ("entry>", "when", "kind", "amount>", "session or wallet", "note"),
             [(e["id"], shell.when(e["effective_at"]), e["kind"], shell.money(e["amount_micro"]),
-              e["session_id"] or e["counter_wallet"] or "", e["note"] or "") for e in entries],
+              e["session_id"] or e["counter_wallet"] or "", _note(e)) for e in entries],
             "It has no entries.",
         )  # fmt: skip
     return 0
+
+
+def _note(e) -> str:
+    about = entry_text(e["kind"], e["key"])
+    return ": ".join(x for x in (about, e["note"]) if x)
 
 
 def _entry(e) -> dict:
@@ -132,6 +158,53 @@ def _change(args, changes: dict, text: str) -> int:
         wallet = shell.act(action)
         shell.reply({"id": wallet.id, "name": wallet.name}, text.format(wallet.name))
     return 0
+
+
+def allowance(args) -> int:
+    given = (args.amount, args.period, args.carry, args.now or None)
+    if args.remove and any(x is not None for x in given):
+        raise BadInput("Give an allowance, or --remove, not both.")
+    if not args.remove and (args.amount is None or args.period is None):
+        raise BadInput("An allowance needs --amount and --period: day, week or month.")
+    wanted = None if args.remove else _wanted(args)
+
+    def action(tx, *, actor):
+        wallet, how = _find(tx, args.wallet), {"policy": shell.context.policy, "actor": actor}
+        if wanted is None:
+            allowances.remove_allowance(tx, wallet.id, **how)
+            return wallet.id, None
+        begin_now = True if args.now else None
+        return wallet.id, allowances.set_allowance(
+            tx, wallet.id, wanted, begin_now=begin_now, **how
+        )
+
+    with Shell(args) as shell:
+        wallet_id, entry_id = shell.act(action)
+        (view,) = shell.look(views.wallet_views, ids=[wallet_id], timezone=shell.settings.timezone)
+        text = _told(shell, args.wallet, view, entry_id)
+        held = allowances.facts(view)
+        shell.reply({"wallet": args.wallet, "allowance": held, "entry_id": entry_id}, text)
+    return 0
+
+
+def _wanted(args) -> Allowance:
+    carry = args.carry or "0"
+    kept = None if carry.strip().lower() == "full" else amount(carry, "carry")
+    return Allowance(amount(args.amount, negative=True), args.period, kept)
+
+
+def _told(shell: Shell, name: str, view, entry_id: int | None) -> str:
+    a = allowances.facts(view)
+    if a is None:
+        return f"The wallet {name} has no allowance any more."
+    at = shell.when(a["next_at"])
+    if not a["amount_micro"]:
+        left = shell.money(a["left_micro"])
+        return f"The wallet {name} has no allowance any more; {left} of it expires at {at}."
+    text = f"The allowance of {name} is {allowance_text(view.allowance, shell.money)}"
+    if entry_id is not None:
+        text += f", from now on: entry {entry_id}"
+    return f"{text}. The next one comes at {at}."
 
 
 def grant(args) -> int:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ..actions import admissions, listings, sessions, stops, views, wallets
+from ..actions import admissions, advancing, listings, sessions, stops, views, wallets
 from ..domain.admission import Ask, PersonKey, Policy
 from ..domain.audit import HOOK, SYSTEM, Actor
 from ..domain.errors import UsageError
@@ -69,7 +69,7 @@ class Past:
         self.clock[0] = until
 
     def plan(self, first: datetime, last: datetime) -> None:
-        """Working days with starts, and credit for the laboratories on the first of a month."""
+        """Working days with starts, and at midnight what is due: allowances, month ends."""
         day = first
         while day < last:
             for name, (groups, profiles, per_day, hours) in PEOPLE.items():
@@ -80,8 +80,7 @@ class Past:
                     profile = self.dice.choices(list(profiles), list(profiles.values()))[0]
                     length = timedelta(hours=self.dice.lognormvariate(0, 0.8) * hours)
                     self._plan_start(when, name, groups, profile, length)
-            if day.day == 1:
-                self.at(day + timedelta(hours=8), self._monthly)
+            self.at(day, self._advance)
             day += timedelta(days=1)
 
     def _plan_start(self, when, name, groups, profile, length) -> None:
@@ -159,18 +158,14 @@ class Past:
                 self._see(now + timedelta(seconds=2), order.session_id, "ended",
                           "post_stop_hook")  # fmt: skip
 
-    def _monthly(self, now: datetime) -> None:
-        for name, credits in (("vision-lab", 2600), ("language-lab", 1900), ("teaching", 90)):
-            wallet = wallets.find(self.tx, name)
-            wallets.grant(
-                self.tx,
-                wallet.id,
-                credits * 1_000_000,
-                policy=self.policy,
-                actor=self.admin,
-                note=f"Credit for {now:%B %Y}",
-                key=f"{name}:{now:%Y-%m}",
+    def _advance(self, now: datetime) -> None:
+        after_id = 0
+        while True:
+            after_id, *_ = advancing.advance_due(
+                self.tx, after_id, policy=self.policy, actor=SYSTEM
             )
+            if not after_id:
+                return
 
     def _refund(self, session_id: str) -> None:
         charges = [

@@ -107,7 +107,7 @@ def make_past(db: Database, clock: list[datetime]) -> None:
     first = last.replace(hour=0) - timedelta(days=DAYS)
     clock[0] = first
     with db.write() as tx:
-        hubs.install(tx, HUB, actor=CLI)
+        hubs.install(tx, HUB, timezone=policy.timezone, actor=CLI)
         plan = read_files([Path(__file__).with_name("setup.yaml")])
         apply(tx, plan, HUB, policy=policy, actor=CLI)
         past = Past(tx, clock, policy)

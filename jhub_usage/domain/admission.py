@@ -13,6 +13,7 @@ from .ahead import least_available
 from .instants import iso, span_text
 from .limits import Breach, Limit
 from .money import Currency, show
+from .period_limits import PeriodBreach, refusal_text
 from .periods import UTC_CALENDAR, Calendar
 from .rates import Quote
 from .sessions import Meter, hold_for
@@ -133,10 +134,11 @@ def judge(
     policy: Policy,
     now: datetime,
     calendar: Calendar = UTC_CALENDAR,
+    per_period: Sequence[Breach] = (),
 ) -> tuple[Reason, int, int | None]:
     """(reason, hold, available before) under enforce; the reason's code is ``ok`` or a refusal.
 
-    The wallet is advanced to ``now``.
+    The wallet is advanced to ``now``. ``per_period`` are limits per period that it would break.
     """
     applying = [x for x in limits if x.applies(ask.person.name, ask.groups, wallet.id, ask.profile)]
     limit_s = limits_.session_limit_s(applying)
@@ -152,9 +154,9 @@ def judge(
             hold,
             left,
         )
-    breach = limits_.strictest_breach(applying, usage, ask.shape, person_id)
+    breach = limits_.strictest_breach(applying, usage, ask.shape, person_id, per_period)
     if breach is not None:
-        return Reason("limit", limit_text(breach, wallet), _breach_details(breach)), hold, left
+        return limit_reason(breach, wallet), hold, left
     if left is not None:
         reserve = beyond_hold_reserve(meters, now, policy.warn_lead_s)
         if left - hold < reserve:
@@ -220,12 +222,30 @@ def _boundary_reason(wallet: Wallet, worst, hold: int, quote: Quote, policy: Pol
     return Reason("wallet", text, facts)
 
 
-def limit_text(breach: Breach, wallet: Wallet | None) -> str:
-    """Why a limit refuses, for people."""
+def limit_reason(breach: Breach, wallet: Wallet | None) -> Reason:
+    """The refusal by a limit: it names the limit, for people and in its details."""
+    limit, name = breach.limit, wallet.name if wallet else ""
+    facts = {
+        "limit_id": limit.id,
+        "resource": limit.resource,
+        "limit": limit.amount,
+        "used": breach.used,
+        "asked": breach.asked,
+    }
+    if not isinstance(breach, PeriodBreach):
+        return Reason("limit", _at_once_text(breach, name), facts)
+    facts |= {
+        "set_aside": breach.aside,
+        "period": limit.period,
+        "of": breach.of.label,
+        "begins_anew_at": iso(breach.of.ends_at),
+    }
+    return Reason("limit", refusal_text(breach, name), facts)
+
+
+def _at_once_text(breach: Breach, wallet: str) -> str:
     limit = breach.limit
-    whom = limit.subject_text()
-    if limit.subject in ("wallet", "wallet_person"):
-        whom = whom.replace("the wallet", f"the wallet {wallet.name}")
+    whom = limits_.whom_text(limit, wallet)
     used = limits_.amount_text(limit.resource, breach.used)
     more = limits_.amount_text(limit.resource, breach.asked)
     cap = limits_.amount_text(limit.resource, limit.amount)
@@ -233,16 +253,6 @@ def limit_text(breach: Breach, wallet: Wallet | None) -> str:
         f"The limit for {whom} is {cap} at once; {used} are in use and you asked for {more} more. "
         "Stop a running server or choose a smaller profile, or ask an administrator."
     )
-
-
-def _breach_details(breach: Breach) -> dict:
-    return {
-        "limit_id": breach.limit.id,
-        "resource": breach.limit.resource,
-        "limit": breach.limit.amount,
-        "used": breach.used,
-        "asked": breach.asked,
-    }
 
 
 def effective_mode(everything: str, wallet_mode: str | None) -> str:

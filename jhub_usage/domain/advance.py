@@ -64,7 +64,8 @@ def next_slice(meter: Meter, until: datetime) -> Slice | None:
     """What of a session is to be charged up to ``until``, or None when nothing is due there.
 
     Never beyond its end, nor beyond what its wallet pays of a stuck pod. An empty slice is due
-    only at the end of a session that was never settled: it may be the fee of a start.
+    only for a session that ended where it began: it may be the fee of a start. One that begins
+    at a boundary belongs to the period that begins there.
     """
     if not meter.billed or meter.billed_from_at is None:
         return None
@@ -72,13 +73,17 @@ def next_slice(meter: Meter, until: datetime) -> Slice | None:
     if last is not None:
         until = min(until, last)
     begin = meter.settled_until or meter.billed_from_at
-    over = meter.billed_until_at is not None
-    if until < begin or (until == begin and (meter.settled_until is not None or not over)):
+    if until < begin or (until == begin and not _empty(meter)):
         return None
     amount = meter.cost(until) - meter.settled()
-    if not amount and not over and not meter.per_hour_micro:
+    if not amount and meter.billed_until_at is None and not meter.per_hour_micro:
         return None  # what costs nothing is settled by its end only
     return Slice(until, meter.session_id, begin, until, amount)
+
+
+def _empty(meter: Meter) -> bool:
+    """Whether it ended where it began and may still owe the fee of its start."""
+    return meter.settled_until is None and meter.billed_until_at == meter.billed_from_at
 
 
 def advance(wallet: Wallet, meters: Sequence[Meter], now: datetime, calendar: Calendar) -> Advanced:
@@ -92,8 +97,9 @@ def advance(wallet: Wallet, meters: Sequence[Meter], now: datetime, calendar: Ca
     ends = {m.billed_until_at for m in held.values() if m.billed_until_at is not None}
     begun = [m.settled_until or m.billed_from_at for m in held.values()]
     months: set[datetime] = set()
-    if begun and min(begun) < now:
-        months = {at for _, at in calendar.boundaries(MONTH, min(begun), now)}
+    last = max([now, *ends])
+    if begun and min(begun) < last:
+        months = {at for _, at in calendar.boundaries(MONTH, min(begun), last)}
     until, turns = wallet.advanced_until, {}
     if wallet.allowance is not None and until is not None:
         last = calendar.last_boundary(wallet.allowance.period, now)
@@ -107,11 +113,15 @@ def advance(wallet: Wallet, meters: Sequence[Meter], now: datetime, calendar: Ca
     due: list[Slice | Turn] = []
     first_at = None
     balance, left = wallet.balance_micro, wallet.left_micro
-    for at in sorted(ends | months | turns.keys()):
+    instants = {(at, False) for at in ends | months | turns.keys()}
+    instants |= {(m.billed_until_at, True) for m in held.values() if _empty(m)}
+    for at, empty in sorted(instants):
         boundary = at in months or at in turns
         for key, meter in held.items():
-            if not boundary and meter.billed_until_at != at:
+            if _empty(meter) != empty or (not boundary and meter.billed_until_at != at):
                 continue  # an end that is learnt late is booked at its own instant
+            if at > now and meter.billed_until_at is None:
+                continue
             part = next_slice(meter, at)
             if part is None:
                 continue
@@ -121,7 +131,7 @@ def advance(wallet: Wallet, meters: Sequence[Meter], now: datetime, calendar: Ca
             balance, left = moved(balance, left, -part.amount_micro, USES)
             if part.amount_micro and meter.billed_until_at != part.end:
                 first_at = first_at or at
-        for label in turns.get(at, ()):
+        for label in () if empty else turns.get(at, ()):
             turned = turn(balance, left, wallet.allowance)
             balance, left = turned.balance_micro, turned.left_micro
             if turned.net_micro:

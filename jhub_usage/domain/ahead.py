@@ -4,14 +4,14 @@ Breakpoints are holds used up, deadlines of starts that never came, session limi
 boundaries with what they grant and let expire (rules 14 and 15). Nothing here is written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .advance import advance
 from .allowances import turn
 from .instants import HOUR_US, after, elapsed_us
-from .periods import Calendar
+from .periods import DAY, MONTH, WEEK, Calendar
 from .sessions import Meter
 from .wallets import Wallet, allowance_left, available, beyond_hold_reserve
 
@@ -19,6 +19,8 @@ from .wallets import Wallet, allowance_left, available, beyond_hold_reserve
 HORIZON_US = 10 * 366 * 24 * HOUR_US
 #: So many allowance boundaries are looked over: two months of days, five years of months.
 BOUNDARIES = 62
+#: No period is longer, whatever clocks and zones do.
+LONGEST = {DAY: timedelta(days=3), WEEK: timedelta(days=9), MONTH: timedelta(days=33)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,23 @@ def dry_at(
             return found
         ahead = advance(wallet, meters, end, calendar)
         wallet, meters, begin = ahead.wallet, list(ahead.meters), end
+        if _lives_on_it(wallet, meters, begin):
+            return None
     return None
+
+
+def _lives_on_it(wallet: Wallet, meters: Sequence[Meter], at: datetime) -> bool:
+    """Whether from this boundary on each allowance pays for all that runs until the next one.
+
+    Then what is left at a boundary never falls below the amount, and permanent credit stays.
+    """
+    amount, end = wallet.allowance.amount_micro, at + LONGEST[wallet.allowance.period]
+    if not wallet.balance_micro >= wallet.left_micro >= amount:
+        return False
+    # a micro-credit each: slices of the same length may differ by their rounding
+    most = sum(max(0, m.claim(at), m.claim(end)) + 1 for m in meters)
+    spends = sum(m.cost(end) - m.cost(at) + 1 for m in meters)
+    return most <= amount + wallet.overdraft_micro and spends <= amount
 
 
 def _until_limit(meter: Meter) -> Meter:
@@ -82,13 +100,8 @@ def _until_limit(meter: Meter) -> Meter:
 def _dry_between(
     wallet: Wallet, meters: Sequence[Meter], begin: datetime, end: datetime, *, closed: bool
 ) -> datetime | None:
-    """The first dry instant in ``[begin, end)``, or in ``[begin, end]`` when closed.
-
-    In there available rises only where an unmet start deadline frees a hold; between those
-    deadlines it is monotone, so the exact microsecond is found by bisection.
-    """
+    """The first dry instant in ``[begin, end)``, or in ``[begin, end]`` when closed."""
     money = wallet.balance_micro + wallet.overdraft_micro
-    span = elapsed_us(begin, end)
 
     def spent(us: int) -> bool:
         at = after(begin, us)
@@ -96,6 +109,24 @@ def _dry_between(
             m.claim(at if m.limit_at is None else min(at, m.limit_at)) for m in meters
         )
 
+    return first_time(spent, begin, end, meters, closed=closed)
+
+
+def first_time(
+    spent: Callable[[int], bool],
+    begin: datetime,
+    end: datetime,
+    meters: Iterable[Meter],
+    *,
+    closed: bool = False,
+) -> datetime | None:
+    """The first instant in ``[begin, end)`` at which ``spent`` holds so many microseconds after
+    ``begin``; in ``[begin, end]`` when closed.
+
+    What is claimed falls only where an unmet start deadline of one of ``meters`` frees a hold;
+    between those deadlines it is monotone, so the exact microsecond is found by bisection.
+    """
+    span = elapsed_us(begin, end)
     frees = sorted(
         elapsed_us(begin, m.start_deadline_at)
         for m in meters

@@ -10,8 +10,9 @@ from datetime import datetime
 from decimal import Decimal, Inexact, InvalidOperation, localcontext
 from enum import Enum
 
+from .allowances import Allowance
 from .errors import BadInput
-from .limits import SCALE, Limit, require_limit
+from .limits import HOURS, SCALE, Limit, require_limit
 from .names import require_name
 
 #: In the name of a group's wallet, where the group's name goes.
@@ -75,6 +76,10 @@ class WalletDecl:
     closed: bool | Keep = KEEP
     owner: str = ""
     starting_credit_micro: int | None = None
+    #: None: none.
+    allowance: Allowance | Keep | None = KEEP
+    #: The allowance is for each person who has a role in the wallet.
+    per_member: bool = False
     #: Exactly these, if given.
     people: Mapping[str, str] | None = None
     groups: tuple[str, ...] | None = None
@@ -133,7 +138,8 @@ class LimitDecl:
     @property
     def key(self) -> tuple:
         x = self.limit
-        return (x.subject, x.resource, x.person, x.group, self.wallet, x.profile, x.each)
+        return (x.subject, x.resource, x.person, x.group, self.wallet, x.profile, x.each,
+                x.period)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -164,10 +170,10 @@ class Declared:
 
 
 def parse_limit_amount(resource: str, text: str) -> int:
-    """``64`` GiB, ``1.5`` GPUs, ``12`` or ``90 s`` of a session -> the smallest unit, exactly."""
-    number, seconds = text.strip(), False
-    if resource == "session_hours" and number.endswith("s"):
-        number, seconds = number[:-1].strip(), True
+    """``64`` GiB, ``1.5`` GPUs, ``12`` hours or ``90 s`` -> the smallest unit, exactly."""
+    number, scale = text.strip(), SCALE[resource]
+    if resource in HOURS and number.endswith("s"):
+        number, scale = number[:-1].strip(), scale // 3600
     try:
         given = Decimal(number)
     except InvalidOperation:
@@ -183,7 +189,7 @@ def parse_limit_amount(resource: str, text: str) -> int:
         with localcontext() as context:
             # rounding would accept what was not written
             context.prec, context.traps[Inexact] = 80, True
-            value = given * (1 if seconds else SCALE[resource])
+            value = given * scale
     except Inexact:
         raise finer from None
     if value != value.to_integral_value():
@@ -193,19 +199,23 @@ def parse_limit_amount(resource: str, text: str) -> int:
 
 def limit_amount_text(resource: str, amount: int) -> str:
     """The exact opposite of ``parse_limit_amount``."""
-    try:
-        with localcontext() as context:
-            context.prec, context.traps[Inexact] = 80, True
-            text = f"{Decimal(amount) / SCALE[resource]:f}"
-    except Inexact:
-        # a third of an hour has no decimals
-        return f"{amount} s"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    scale, unit = SCALE[resource], ""
+    if resource in HOURS and not _has_decimals(amount, scale):
+        scale, unit = scale // 3600, " s"  # a third of an hour
+    with localcontext() as context:
+        context.prec, context.traps[Inexact] = 80, True
+        text = f"{Decimal(amount) / scale:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + unit
+
+
+def _has_decimals(amount: int, scale: int) -> bool:
+    """Whether ``amount / scale`` can be written with decimals."""
+    return 10**20 * amount % scale == 0
 
 
 def limit_for(
     resource: str, amount: int, *, person: str = "", group: str = "", wallet: str = "",
-    profile: str = "", each: bool = False, wallet_id: int | None = None,
+    profile: str = "", each: bool = False, wallet_id: int | None = None, period: str = "",
 ) -> Limit:  # fmt: skip
     """The limit whose subject is what is named; BadInput where that makes no sense."""
     given = {k for k, v in (("person", person), ("group", group), ("wallet", wallet),
@@ -224,6 +234,7 @@ def limit_for(
     limit = Limit(
         subject, resource, amount, person=person, group=group, profile=profile, each=each,
         wallet_id=wallet_id if wallet_id is not None else (-1 if wallet else None),
+        period=period,
     )  # fmt: skip
     return require_limit(limit)
 
@@ -251,6 +262,11 @@ def expand(declared: Declared, fail: Callable[[str, str, str], None]) -> Declare
             }
             if filled.get("title", KEEP) is not KEEP:
                 filled["title"] = filled["title"].replace(GROUP, group)[:255]
+            if held.allowance is KEEP:
+                filled |= {
+                    "allowance": template.wallet.allowance,
+                    "per_member": template.wallet.per_member,
+                }
             credit = held.starting_credit_micro
             if credit is None:
                 credit = template.wallet.starting_credit_micro

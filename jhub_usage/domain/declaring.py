@@ -7,6 +7,7 @@ known here, nor what the database holds.
 from dataclasses import replace
 
 from .admission import MODES
+from .allowances import Allowance, require_allowance
 from .declared import (
     GROUP,
     KEEP,
@@ -15,7 +16,6 @@ from .declared import (
     LimitDecl,
     MemberDecl,
     Node,
-    Problem,
     Problems,
     RateDecl,
     RuleDecl,
@@ -25,11 +25,11 @@ from .declared import (
     limit_for,
     parse_limit_amount,
 )
-from .errors import BadInput
+from .fields import Fields
 from .instants import parse_instant
 from .limits import RESOURCES as LIMITED
-from .money import parse_amount
 from .names import require_name
+from .periods import PERIODS
 from .rates import Rate, require_rate
 from .rules import TARGETS
 from .wallets import ROLES
@@ -38,7 +38,6 @@ SECTIONS = (
     "mode", "groups", "wallets", "group_wallets", "people", "rates", "rules", "limits",
     "exemptions",
 )  # fmt: skip
-YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def declare(documents: list[Node]) -> Declared:
@@ -54,9 +53,9 @@ def declare(documents: list[Node]) -> Declared:
     return declared
 
 
-class _Reader:
+class _Reader(Fields):
     def __init__(self):
-        self.problems: list[Problem] = []
+        super().__init__()
         self.mode: tuple[str, str] | None = None
         self.groups: list[str] = []
         self.wallets: dict[str, WalletDecl] = {}
@@ -64,7 +63,6 @@ class _Reader:
         self.people: list[MemberDecl] = []
         self.rates: list[RateDecl] = []
         self.lists: dict[str, list | None] = {"rules": None, "limits": None, "exemptions": None}
-        self._seen: dict[tuple, str] = {}
 
     def declared(self) -> Declared:
         lists = {k: None if v is None else tuple(v) for k, v in self.lists.items()}
@@ -77,99 +75,6 @@ class _Reader:
             rates=tuple(self.rates),
             **lists,
         )
-
-    # -- shapes ------------------------------------------------------------------------------------
-
-    def fail(self, node: Node | str, path: str, text: str) -> None:
-        where = node if isinstance(node, str) else node.where
-        self.problems.append(Problem(where, path, text))
-
-    def attempt(self, node: Node, path: str, call, *args, **more):
-        """The result of a call, or None after noting what it refused."""
-        try:
-            return call(*args, **more)
-        except BadInput as error:
-            self.fail(node, path, error.message)
-            return None
-
-    def mapping(self, node: Node, path: str, known, needs=()) -> dict[str, Node] | None:
-        """The fields of a mapping, empty ones left out."""
-        if not isinstance(node.value, dict):
-            self.fail(node, path, f"This must be fields ({', '.join(known)}), not {_kind(node)}.")
-            return None
-        for name, value in node.value.items():
-            if name not in known:
-                text = f"There is no field {name[:60]!r} here; the fields are {', '.join(known)}."
-                self.fail(value, path, text)
-        found = {k: v for k, v in node.value.items() if k in known and v.value is not None}
-        missing = [name for name in needs if name not in found]
-        for name in missing:
-            self.fail(node, path, f"The field {name!r} is missing.")
-        return None if missing else found
-
-    def items(self, node: Node, path: str) -> list[tuple[Node, str]]:
-        if node.value is None:
-            return []
-        if not isinstance(node.value, list):
-            self.fail(node, path, f"This must be a list, not {_kind(node)}.")
-            return []
-        return [(item, f"{path}[{number}]") for number, item in enumerate(node.value, 1)]
-
-    def text(self, node: Node, path: str) -> str | None:
-        if isinstance(node.value, str):
-            return node.value
-        self.fail(node, path, f"This must be text or a number, not {_kind(node)}.")
-        return None
-
-    def name(self, fields, key: str, path: str, what: str) -> str:
-        """A name, empty when it was not given or is no name."""
-        node = fields.get(key)
-        if node is None:
-            return ""
-        at = f"{path}.{key}" if path else key
-        text = self.text(node, at)
-        if text is None:
-            return ""
-        return self.attempt(node, at, require_name, text, what=what) or ""
-
-    def amount(self, fields, key: str, path: str, *, unlimited: bool = False, default=KEEP):
-        """Micro-credits, or None for unlimited where that is allowed."""
-        node = fields.get(key)
-        if node is None:
-            return default
-        at = f"{path}.{key}"
-        text = self.text(node, at)
-        if text is None:
-            return default
-        if unlimited and text.strip().lower() == "unlimited":
-            return None
-        micro = self.attempt(node, at, parse_amount, text, what=key.replace("_", " "))
-        if micro is not None and micro < 0:
-            self.fail(node, at, f"The {key.replace('_', ' ')} must not be negative.")
-        return default if micro is None else micro
-
-    def choice(self, fields, key: str, path: str, known, *, default=KEEP):
-        node = fields.get(key)
-        if node is None:
-            return default
-        text = self.text(node, f"{path}.{key}" if path else key)
-        if text is not None and text not in known:
-            self.fail(node, f"{path}.{key}" if path else key,
-                      f"This is one of {', '.join(known)}, not {text[:40]!r}.")  # fmt: skip
-            return default
-        return default if text is None else text
-
-    def flag(self, fields, key: str, path: str, *, default=KEEP):
-        word = self.choice(fields, key, path, (*YES, *NO), default=None)
-        return default if word is None else word in YES
-
-    def once(self, key: tuple, node: Node, path: str, text: str) -> bool:
-        """Whether this was not declared before."""
-        if key in self._seen:
-            self.fail(node, path, f"{text} It is also at {self._seen[key]}.")
-            return False
-        self._seen[key] = f"{node.where} ({path})"
-        return True
 
     # -- sections ----------------------------------------------------------------------------------
 
@@ -197,17 +102,8 @@ class _Reader:
     def _groups(self, node: Node) -> None:
         self.groups += self.names(node, "groups", "group's name")
 
-    def names(self, node: Node, path: str, what: str) -> list[str]:
-        found = []
-        for item, at in self.items(node, path):
-            text = self.text(item, at)
-            name = None if text is None else self.attempt(item, at, require_name, text, what=what)
-            if name:
-                found.append(name)
-        return found
-
-    _WALLET = ("name", "title", "overdraft", "mode", "closed", "starting_credit", "owner",
-               "people", "groups")  # fmt: skip
+    _WALLET = ("name", "title", "overdraft", "mode", "closed", "starting_credit", "allowance",
+               "owner", "people", "groups")  # fmt: skip
 
     def _wallets(self, node: Node) -> None:
         for item, path in self.items(node, "wallets"):
@@ -234,7 +130,7 @@ class _Reader:
                 ),
             )
 
-    def _wallet(self, fields, path: str, wallet: WalletDecl) -> WalletDecl:
+    def _wallet(self, fields, path: str, wallet: WalletDecl, *more: str) -> WalletDecl:
         mode = self.choice(fields, "mode", path, (*MODES, "default"))
         title = self._words(fields, "title", path)
         return replace(
@@ -244,7 +140,39 @@ class _Reader:
             mode=None if mode == "default" else mode,
             closed=self.flag(fields, "closed", path),
             starting_credit_micro=self.amount(fields, "starting_credit", path, default=None),
+            allowance=self._allowance(fields.get("allowance"), f"{path}.allowance", *more),
         )
+
+    _ALLOWANCE = ("amount", "period", "carry")
+
+    def _allowance(self, node: Node | None, path: str, *more: str) -> Allowance | Keep | None:
+        """``{amount: 100, period: month, carry: 20}``; ``none`` and ``{}`` take it away."""
+        if node is None:
+            return KEEP
+        if node.value in ("none", {}):
+            return None
+        fields = self.mapping(node, path, (*self._ALLOWANCE, *more), ("amount", "period"))
+        if fields is None:
+            return KEEP
+        amount = self.amount(fields, "amount", path, default=None)
+        period = self.choice(fields, "period", path, PERIODS, default=None)
+        carry = fields.get("carry")
+        full = carry is not None and carry.value == "full"
+        kept = None if full else self.amount(fields, "carry", path, default=0)
+        if amount is None or period is None:
+            return KEEP
+        if not amount:
+            text = "An allowance must be more than nothing; `allowance: none` takes it away."
+            self.fail(fields["amount"], f"{path}.amount", text)
+            return KEEP
+        made = Allowance(amount, period, kept)
+        return self.attempt(node, path, require_allowance, made) or KEEP
+
+    def _per_member(self, node: Node | None, path: str) -> bool:
+        """Whether the amount is for each person who has a role in the group's wallet."""
+        fields = node.value if node is not None and isinstance(node.value, dict) else {}
+        given = {k: v for k, v in fields.items() if k == "per" and v.value is not None}
+        return self.choice(given, "per", path, ("group", "member"), default="group") == "member"
 
     def _words(self, fields, key: str, path: str) -> str | Keep:
         node = fields.get(key)
@@ -279,7 +207,8 @@ class _Reader:
     def _group_wallets(self, node: Node) -> None:
         several = isinstance(node.value, list)
         items = self.items(node, "group_wallets") if several else [(node, "group_wallets")]
-        known = ("name", "title", "overdraft", "mode", "starting_credit", "groups", "rule")
+        known = ("name", "title", "overdraft", "mode", "starting_credit", "allowance", "groups",
+                 "rule")  # fmt: skip
         for item, path in items:
             fields = self.mapping(item, path, known, ("name",))
             if fields is None:
@@ -291,7 +220,9 @@ class _Reader:
             named = None
             if groups is not None and groups.value != "all":
                 named = tuple(self.names(groups, f"{path}.groups", "group's name"))
-            wallet = self._wallet(fields, path, WalletDecl(pattern, at=item.where))
+            each = self._per_member(fields.get("allowance"), f"{path}.allowance")
+            wallet = WalletDecl(pattern, per_member=each, at=item.where)
+            wallet = self._wallet(fields, path, wallet, "per")
             self.templates.append(Template(wallet, named, self.flag(fields, "rule", path,
                                                                     default=True)))  # fmt: skip
 
@@ -365,7 +296,8 @@ class _Reader:
             )
 
     def _limits(self, node: Node) -> None:
-        known = ("resource", "amount", "everyone", "person", "group", "wallet", "profile", "each")
+        known = ("resource", "amount", "everyone", "person", "group", "wallet", "profile", "each",
+                 "period")  # fmt: skip
         for item, path in self.items(node, "limits"):
             fields = self.mapping(item, path, known, ("resource", "amount"))
             if fields is None:
@@ -390,7 +322,12 @@ class _Reader:
             if whole is None:
                 continue
             each = self.flag(fields, "each", path, default=False)
-            limit = self.attempt(item, path, limit_for, resource, whole, **names, each=each)
+            period = self.choice(fields, "period", path, PERIODS, default="")
+            if "period" in fields and not period:
+                continue
+            limit = self.attempt(
+                item, path, limit_for, resource, whole, **names, each=each, period=period
+            )
             if limit is not None:
                 made = LimitDecl(limit, names["wallet"], f"{item.where}, {path}")
                 if self.once(("limit", *made.key), item, path, "Another limit for the same."):
@@ -409,11 +346,3 @@ class _Reader:
             name = self.name(fields, kind, path, f"{kind}'s name")
             if name and self.once(("exempt", kind, name), item, path, "The same exemption."):
                 self.lists["exemptions"].append((kind, name))
-
-
-def _kind(node: Node) -> str:
-    if node.value is None:
-        return "nothing"
-    if isinstance(node.value, str):
-        return f"{node.value[:40]!r}"
-    return "a list" if isinstance(node.value, list) else "a group of fields"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .allowances import Allowance
 from .declared import LimitDecl, RateDecl, RuleDecl, limit_amount_text
 from .instants import iso
 from .limits import UNIT, Limit
@@ -32,6 +33,9 @@ class HeldWallet:
     groups: frozenset[str] = frozenset()
     #: Its owner is gone or of another hub, so no file can name them.
     elsewhere: bool = False
+    allowance: Allowance | None = None
+    #: One was taken away, and some of it is left until its next boundary.
+    allowance_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def limit_name(held: LimitDecl | HeldLimit) -> str:
 
 
 def limit_text(limit: Limit) -> str:
-    return f"{limit_amount_text(limit.resource, limit.amount)} {UNIT[limit.resource]}"
+    text = f"{limit_amount_text(limit.resource, limit.amount)} {UNIT[limit.resource]}"
+    return f"{text} per {limit.period}" if limit.period else text
 
 
 def document(held: Held) -> dict:
@@ -116,6 +121,8 @@ def document(held: Held) -> dict:
             item["closed"] = "true"
         if w.starting_credit_micro is not None:
             item["starting_credit"] = _number(plain(w.starting_credit_micro))
+        if w.allowance is not None:
+            item["allowance"] = _allowance_item(w.allowance)
         if w.people:
             item["people"] = dict(sorted(w.people.items()))
         if w.groups:
@@ -137,6 +144,7 @@ def document(held: Held) -> dict:
                      profile=x.limit.profile),
             **({"each": "true"} if x.limit.each else {}),
             "amount": _number(limit_amount_text(x.limit.resource, x.limit.amount)),
+            **_given(period=x.limit.period),
         }
         for x in sorted(held.limits, key=lambda x: x.key)
         if x.wallet not in left_out
@@ -148,6 +156,15 @@ def document(held: Held) -> dict:
         "rules": [_rule_item(r) for r in held.rules if r.wallet not in left_out],
         "limits": limits,
         "exemptions": [{kind: name} for kind, name in sorted(held.exempt)],
+    }
+
+
+def _allowance_item(allowance: Allowance) -> dict:
+    carry = allowance.carry_micro
+    return {
+        "amount": _number(plain(allowance.amount_micro)),
+        "period": allowance.period,
+        "carry": "full" if carry is None else _number(plain(carry)),
     }
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from .admission import ADMITTED, FAILED_OPEN, OBSERVED
 from .allowances import LEAVES, SPARES, TURNS, USES
 from .instants import elapsed_us, iso, to_micros
+from .metered import PER_MICRO, read_key
 from .money import MAX_AMOUNT_MICRO, plain
 from .rates import cost
 from .sessions import ENDED, RUNNING, VOID
@@ -30,8 +31,10 @@ INVARIANTS: Mapping[str, str] = {
     "entries.refunds": "Refunds and corrections of a charge never exceed the charge.",
     "wallets.allowance": "What is left of an allowance is what its entries leave of it.",
     "months.closed": "Nothing was booked in a month after it was closed.",
+    "months.held": "A closed month holds what it held when it was closed.",
     "usage.counters": "Counters of limits per period are what the ended sessions used.",
     "usage.rollups": "Rollups are what the ended sessions used.",
+    "metered": "What was metered was charged its exact total, rounded down once a month.",
     "entries.transfers": "A transfer has two sides that sum to zero.",
     "sessions.charged": "What a session was charged is the sum of its charges and corrections.",
     "sessions.slices": "Charges of a session follow each other, each with the cost of its slice.",
@@ -269,6 +272,35 @@ def how_moved(e) -> str:
         return LEAVES
     of_usage = e.corrects_id is None or e.corrects_kind == "charge"
     return USES if of_usage or (e.corrects_key or "").startswith("allowance:") else SPARES
+
+
+def metered_faults(charged: Iterable, held: Iterable) -> Iterator[Fault]:
+    """All that is wrong with what was metered.
+
+    ``charged`` are the charges of it in the order of the ledger, ``held`` the rows with the exact
+    totals. A charge's key tells what was charged in all with it.
+    """
+    name, sums = "metered", {}
+    for e in charged:
+        found = read_key(e.key)
+        if found is None or found[0] != e.wallet_id or e.session_id is not None:
+            yield name, f"entry {e.id}: the key {e.key[:80]!r} is not that of its charge"
+            continue
+        *what, total = found
+        sums[tuple(what)] = sums.get(tuple(what), 0) - e.amount_micro
+        if sums[tuple(what)] != total:
+            yield name, f"entry {e.id}: charges sum to {sums[tuple(what)]}, its key says {total}"
+    for row in held:
+        what = (row.wallet_id, row.resource, row.period)
+        paid, due = sums.pop(what, 0), row.exact_pico // PER_MICRO
+        if not paid == due == row.charged_micro:
+            yield (
+                name,
+                f"{row.resource} of wallet {row.wallet_id} in {row.period}: charged {paid}, "
+                f"noted {row.charged_micro}, the exact total is {due}",
+            )
+    for wallet_id, resource, month in sums:
+        yield name, f"{resource} of wallet {wallet_id} in {month}: charged without a total"
 
 
 def other_side(key: str) -> str:

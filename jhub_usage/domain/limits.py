@@ -1,7 +1,9 @@
-"""Limits: caps on resources at once, and on the hours of one session (rule 21).
+"""Limits: caps on resources at once, per period, and on the hours of one session (rule 21).
 
 Amounts are whole numbers in the resource's smallest unit: thousandths of a GPU or core, bytes,
-servers, seconds. The strictest limit wins and is the one that a refusal names.
+servers, seconds; per period thousandths of a GPU or core times seconds, and micro-credits. The
+strictest limit wins and is the one that a refusal names. What is used of a limit per period is
+reckoned in ``period_limits``.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -9,23 +11,36 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .errors import BadInput
+from .periods import PERIODS, require_period
 from .shapes import Shape
 
 SUBJECTS = ("everyone", "group", "person", "wallet", "wallet_person", "profile")
 AT_ONCE = ("gpus", "cpu", "memory", "servers")
+PER_PERIOD = ("gpu_hours", "core_hours", "credits")
 PER_SESSION = ("session_hours",)
-RESOURCES = AT_ONCE + PER_SESSION
+RESOURCES = AT_ONCE + PER_PERIOD + PER_SESSION
 #: What one unit that people write is in the stored unit.
-SCALE = {"gpus": 1000, "cpu": 1000, "memory": 2**30, "servers": 1, "session_hours": 3600}
+SCALE = {"gpus": 1000, "cpu": 1000, "memory": 2**30, "servers": 1, "session_hours": 3600,
+         "gpu_hours": 3_600_000, "core_hours": 3_600_000, "credits": 1_000_000}  # fmt: skip
 UNIT = {"gpus": "GPUs", "cpu": "cores", "memory": "GiB", "servers": "servers",
-        "session_hours": "hours per session"}  # fmt: skip
+        "session_hours": "hours per session", "gpu_hours": "GPU-hours",
+        "core_hours": "core-hours", "credits": "credits"}  # fmt: skip
+#: Written in hours, or in seconds with an ``s`` behind.
+HOURS = ("session_hours", "gpu_hours", "core_hours")
+#: For whom there are limits per period.
+PERIOD_SUBJECTS = ("person", "group", "wallet", "wallet_person")
+#: Why a server is warned and stopped when a limit per period is used up.
+PERIOD_LIMIT = "period_limit"
 #: Each person on their own.
 EACH = "*"
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A cap. ``person`` is a name or ``*`` for each person; a group counts together or each."""
+    """A cap. ``person`` is a name or ``*`` for each person; a group counts together or each.
+
+    ``period`` is day, week or month for what is counted per period, else empty.
+    """
 
     subject: str
     resource: str
@@ -36,6 +51,11 @@ class Limit:
     profile: str = ""
     each: bool = False
     id: int = 0
+    period: str = ""
+
+    @property
+    def per_period(self) -> bool:
+        return self.resource in PER_PERIOD
 
     def applies(
         self, person: str, groups: Collection[str], wallet_id: int | None, profile: str
@@ -111,13 +131,51 @@ def require_limit(limit: Limit) -> Limit:
         raise BadInput("Hours per session are limited for a profile, a person or a group.")
     if limit.each and limit.subject != "group":
         raise BadInput("Only a limit for a group can count each member on their own.")
+    if not limit.per_period:
+        if limit.period:
+            raise BadInput(f"A limit on {limit.resource} has no period.")
+        return limit
+    if limit.subject not in PERIOD_SUBJECTS:
+        raise BadInput(
+            f"What is used per period ({', '.join(PER_PERIOD)}) is limited for a person, a group, "
+            "a wallet or a person within a wallet."
+        )
+    if not limit.period:
+        raise BadInput(f"A limit on {limit.resource} needs a period: {', '.join(PERIODS)}.")
+    require_period(limit.period)
     return limit
+
+
+def value_text(resource: str, amount: int) -> str:
+    """For people, without the unit: ``1.5``; rounded to three decimals."""
+    units = (abs(amount) * 2000 + SCALE[resource]) // (2 * SCALE[resource])
+    value = f"{units // 1000}.{units % 1000:03d}".rstrip("0").rstrip(".")
+    return f"-{value}" if amount < 0 and units else value
 
 
 def amount_text(resource: str, amount: int) -> str:
     """For people: ``4 GPUs``."""
-    value = f"{amount / SCALE[resource]:.3f}".rstrip("0").rstrip(".")
-    return f"{value} {UNIT[resource]}"
+    return f"{value_text(resource, amount)} {UNIT[resource]}"
+
+
+def unit_text(limit: Limit) -> str:
+    """For people: ``GPUs at once``, ``GPU-hours per month``, ``hours per session``."""
+    if limit.per_period:
+        return f"{UNIT[limit.resource]} per {limit.period}"
+    return UNIT[limit.resource] + (" at once" if limit.resource in AT_ONCE else "")
+
+
+def cap_text(limit: Limit) -> str:
+    """For people: ``4 GPUs at once``, ``20 GPU-hours per month``."""
+    return f"{value_text(limit.resource, limit.amount)} {unit_text(limit)}"
+
+
+def whom_text(limit: Limit, wallet: str = "") -> str:
+    """For people: whom it binds, the wallet by its name."""
+    whom = limit.subject_text()
+    if limit.wallet_id is None or not wallet:
+        return whom
+    return whom.replace("the wallet", f"the wallet {wallet}")
 
 
 def asked(resource: str, shape: Shape) -> int:
@@ -131,13 +189,23 @@ def asked(resource: str, shape: Shape) -> int:
     return 1
 
 
+def full_text(limit: Limit, wallet: str = "") -> str:
+    """For people: ``20 GPU-hours per month for ada within the wallet lab``."""
+    return f"{cap_text(limit)} for {whom_text(limit, wallet)}"
+
+
 @dataclass(frozen=True)
 class Breach:
-    """A limit that a start would break."""
+    """A limit that a start would break. Amounts are in the limit's own unit."""
 
     limit: Limit
     used: int
     asked: int
+
+    @property
+    def room(self) -> Fraction:
+        """What is left, relative to what is asked: the least is the strictest."""
+        return Fraction(self.limit.amount - self.used, self.asked)
 
 
 def strictest_breach(
@@ -145,20 +213,21 @@ def strictest_breach(
     usage: Mapping[tuple, Mapping[str, int]],
     shape: Shape,
     person_id: int,
+    per_period: Iterable[Breach] = (),
 ) -> Breach | None:
-    """The broken limit with the least room, or None. ``usage`` is by ``Limit.scope``."""
-    worst: tuple[Fraction, int, Breach] | None = None
+    """The broken limit with the least room, or None. ``usage`` is by ``Limit.scope``.
+
+    Looks at limits at once; those per period that would be broken are given.
+    """
+    found = list(per_period)
     for limit in limits:
-        if limit.resource in PER_SESSION:
+        if limit.resource not in AT_ONCE:
             continue
         used = usage.get(limit.scope(person_id), {}).get(limit.resource, 0)
         more = asked(limit.resource, shape)
-        if not more or used + more <= limit.amount:
-            continue
-        room = Fraction(limit.amount - used, more)
-        if worst is None or (room, limit.id) < worst[:2]:
-            worst = (room, limit.id, Breach(limit, used, more))
-    return worst[2] if worst else None
+        if more and used + more > limit.amount:
+            found.append(Breach(limit, used, more))
+    return min(found, key=lambda b: (b.room, b.limit.id), default=None)
 
 
 def session_limit_s(limits: Iterable[Limit]) -> int | None:

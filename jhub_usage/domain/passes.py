@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 
 from .admission import Reason
 from .errors import BadInput
+from .limits import PERIOD_LIMIT
 
 LONGEST = timedelta(days=7)
 STATES = ("valid", "expired", "revoked")
 #: Refusals that a pass excuses, and reasons to stop that it holds back.
 EXCUSED = ("wallet", "limit")
-HELD_BACK = ("wallet_empty", "limit")
+HELD_BACK = ("wallet_empty", PERIOD_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def require_expiry(now: datetime, expires_at: datetime) -> datetime:
     return expires_at
 
 
-def valid(passes: Passes, person_id: int, now: datetime) -> Pass | None:
+def valid(passes: Passes, person_id: int | None, now: datetime) -> Pass | None:
     """The pass that this person has at an instant; of several the one that lasts longest."""
     held = [p for p in passes.get(person_id, ()) if now < p.expires_at]
     return max(held, key=lambda p: (p.expires_at, p.id), default=None)

@@ -41,8 +41,10 @@ def _begins(zones: tuple[tuple[str, str], ...], day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+@functools.lru_cache(maxsize=8192)
 def first_day(period: str, label: str) -> date:
     """The first day of a label, or BadInput."""
+    require_period(period)
     try:
         if period == DAY:
             found = date.fromisoformat(label)
@@ -54,7 +56,7 @@ def first_day(period: str, label: str) -> date:
             return found
     except ValueError:
         pass
-    like = {DAY: "2026-11-20", WEEK: "2026-W47", MONTH: "2026-11"}[require_period(period)]
+    like = {DAY: "2026-11-20", WEEK: "2026-W47", MONTH: "2026-11"}[period]
     raise BadInput(f"{str(label)[:20]!r} is not a {period} like {like}.")
 
 
@@ -68,6 +70,7 @@ def label_of_day(period: str, day: date) -> str:
     return _month_label(day)
 
 
+@functools.lru_cache(maxsize=8192)
 def next_label(period: str, label: str) -> str:
     """The label after this one."""
     day = first_day(period, label)

@@ -4,10 +4,14 @@ Pure: what there is arrives as a value, and the plan is a value that one transac
 Wallets, people and rates are only added and changed; rules, limits and exemptions are whole lists.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from .allowance_words import allowance_text, change_text
+from .allowances import Allowance, require_allowance
 from .declared import KEEP, Declared, LimitDecl, Problem, Problems, RateDecl, RuleDecl
+from .errors import BadInput
 from .held import (
     Held,
     HeldWallet,
@@ -60,6 +64,8 @@ class Plan:
     changed_wallets: list[tuple[int, dict]] = field(default_factory=list)
     #: (wallet, amount)
     grants: list[tuple[str, int]] = field(default_factory=list)
+    #: (wallet, its new allowance or None to take it away)
+    allowances: list[tuple[str, Allowance | None]] = field(default_factory=list)
     #: (wallet, person, role or None to remove, role before or None)
     members: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     #: (wallet, group, whether it may spend)
@@ -99,6 +105,8 @@ class _Planner:
         self.made = Plan()
         self.problems: list[Problem] = []
         self._expected: set[str] = set()
+        #: Wallets whose allowance is for each of nobody.
+        self._nobody: list[str] = []
 
     def plan(self) -> Plan:
         if self.declared.mode is not None and self.declared.mode != self.held.mode:
@@ -107,6 +115,7 @@ class _Planner:
         for name in sorted(self.declared.wallets):
             self._wallet(name)
         self._people()
+        self._allowances()
         self._rates()
         self._rules()
         self._limits()
@@ -241,6 +250,53 @@ class _Planner:
             before = held.people.get(member.person) if held else None
             self._member(member.wallet, member.person, member.role, before)
 
+    # -- allowances --------------------------------------------------------------------------------
+
+    def _allowances(self) -> None:
+        """After the people: an allowance may be for each of them."""
+        changed = defaultdict(list)
+        for wallet, person, role, _ in self.made.members:
+            changed[wallet].append((person, role))
+        for name in sorted(self.declared.wallets):
+            want, have = self.declared.wallets[name], self.held.wallets.get(name)
+            if want.allowance is not KEEP:
+                self._allowance(name, want, have, self._members_then(have, changed[name]))
+        if self._nobody:
+            names = ", ".join(self._nobody[:5]) + (", ..." if len(self._nobody) > 5 else "")
+            text = f"no allowance, as nobody has a role in {names}"
+            self.line(SAME, "wallets", str(len(self._nobody)), text)
+
+    def _allowance(self, name: str, want, have: HeldWallet | None, count: int) -> None:
+        new, old, why = want.allowance, have.allowance if have else None, ""
+        if new is not None and want.per_member:
+            why = f" ({count} x {plain(new.amount_micro)})"
+            try:
+                new = _times(new, count)
+            except BadInput as error:
+                self.problems.append(Problem(want.at, f"allowance of {name!r}", error.message))
+                return
+            if new is None and old is None:
+                self._nobody.append(name)
+        if new == old:
+            return
+        self.made.allowances.append((name, new))
+        if new is None:
+            text = f"was {allowance_text(old)}; what is left expires at the end of the {old.period}"
+            self.line(REMOVE, "allowance", name, text)
+        elif old is None:
+            begins = f"the next {new.period}" if have and have.allowance_ends else "now"
+            self.line(ADD, "allowance", name, f"{allowance_text(new)}{why}; from {begins} on")
+        else:
+            text = f"{change_text(old, new)}{why}; from the next {new.period} on"
+            self.line(CHANGE, "allowance", name, text)
+
+    def _members_then(self, have: HeldWallet | None, changed) -> int:
+        """How many people have a role in a wallet once the plan is carried out."""
+        people = set(have.people) if have else set()
+        for person, role in changed:
+            (people.discard if role is None else people.add)(person)
+        return len(people)
+
     # -- the catalog -------------------------------------------------------------------------------
 
     def _rates(self) -> None:
@@ -327,3 +383,14 @@ class _Planner:
             exempt = (kind, name) in want
             self.made.exempt.append((kind, name, exempt))
             self.line(ADD if exempt else REMOVE, "exemption", f"{kind} {name}")
+
+
+def _times(allowance: Allowance, count: int) -> Allowance | None:
+    """An allowance for so many people; None for nobody."""
+    if not count:
+        return None
+    kept = allowance.carry_micro
+    made = Allowance(
+        allowance.amount_micro * count, allowance.period, None if kept is None else kept * count
+    )
+    return require_allowance(made)

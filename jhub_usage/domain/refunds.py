@@ -107,6 +107,9 @@ class Charge:
     end: datetime | None
     amount_micro: int
     back_micro: int = 0
+    #: Of what was given back: what was taken back again. It makes no room here: the refunds of a
+    #: charge never sum to more than it.
+    taken_micro: int = 0
 
     @property
     def left_micro(self) -> int:
@@ -184,15 +187,20 @@ def part(amounts: Sequence[int], percent: int) -> list[int]:
 def to_give(charges: Sequence[Charge], wanted: Sequence[int], most: int) -> list[tuple[int, int]]:
     """(charge's id, amount) of what is given: never more than is left of a charge, nor ``most``.
 
-    ``most`` is what is left of all that the session was charged.
+    ``most`` is what is left of all that the session was charged. What was given of a slice and
+    taken back once is given of a correction that charged the same time again.
     """
-    found = []
+    found, again = dict.fromkeys([charge.id for charge in charges], 0), 0
     for charge, amount in zip(charges, wanted, strict=True):
-        amount = min(amount, charge.left_micro, most)
-        if amount > 0:
-            found.append((charge.id, amount))
-            most -= amount
-    return found
+        found[charge.id] = min(amount, charge.left_micro, most)
+        most -= found[charge.id]
+        again += min(amount - found[charge.id], charge.taken_micro)
+    for charge in charges:
+        if charge.begin is None:
+            more = min(again, charge.left_micro - found[charge.id], most)
+            found[charge.id] += more
+            again, most = again - more, most - more
+    return [(charge_id, amount) for charge_id, amount in found.items() if amount > 0]
 
 
 def of_filter(asked: Filter, meter: Meter, charges: Sequence[Charge], most: int) -> list:

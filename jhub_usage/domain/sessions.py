@@ -130,6 +130,20 @@ def pays_until(
     return last if settled_until is None else max(last, settled_until)
 
 
+def billed_from(
+    setting: str,
+    scheduled_at: datetime | None,
+    started_at: datetime | None,
+    ready_at: datetime | None,
+) -> datetime | None:
+    """The first billed instant by the setting that was frozen on the session (rule 6)."""
+    if setting == "ready":
+        return ready_at
+    if setting == "scheduled" and scheduled_at and started_at:
+        return min(scheduled_at, started_at)
+    return started_at
+
+
 def billed_end(
     ended_at: datetime, stop_accepted_at: datetime | None, grace_s: int
 ) -> tuple[datetime, int]:

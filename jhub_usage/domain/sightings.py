@@ -20,8 +20,19 @@ SIGHTING_KINDS = ("scheduled", "started", "ready", "stop_accepted", "ended", "vo
 #: How a boundary was learnt, as rows name it.
 EVIDENCE = (
     "container_started", "start_returned", "adopted", "hub_ready", "stop_called", "hub_accepted",
-    "post_stop_hook", "poll_exit", "terminated_at", "last_seen",
+    "post_stop_hook", "poll_exit", "terminated_at", "last_seen", "operator",
 )  # fmt: skip
+
+#: How an end may be known, the least exact first: last seen alive, found gone by a later look, the
+#: Hub was done with it, Kubernetes' own instant, and what a person says counts most.
+ENDS_BY = ("last_seen", "poll_exit", "post_stop_hook", "terminated_at", "operator")
+
+
+def is_better_end(told: str, known: str | None) -> bool:
+    """Whether an end that is told corrects the one that is known. Other words never do."""
+    if told not in ENDS_BY or known not in ENDS_BY:
+        return False
+    return ENDS_BY.index(told) > ENDS_BY.index(known)
 
 
 @dataclass(frozen=True)

@@ -60,18 +60,24 @@ class Need:
     text: str
     rights: frozenset[str] = frozenset()
     #: "": rights only; "anyone": no login; "signed_in"; "person": a user, not a service;
-    #: "session", "wallet", "managed_wallet": the thing in the path is the caller's own.
+    #: "session", "wallet", "managed_wallet", "request", "decided_request", "asked_request": the
+    #: thing in the path is the caller's own.
     own: str = ""
 
 
 ANYONE = Need("nothing: open to anyone", own="anyone")
 SIGNED_IN = Need("a login or a token", ALL_RIGHTS, own="signed_in")
 PERSON = Need("a login or a user's token", own="person")
+OWN_USAGE = Need("a login or a user's token, or `read`", frozenset({READ, ADMIN}), own="person")
 MY_SESSION = Need("the session is yours or your wallet's, or `read`", frozenset({READ, ADMIN}),
                   own="session")  # fmt: skip
 MY_WALLET = Need("you are a member of the wallet, or `read` or `manage`", ALL_RIGHTS, own="wallet")
 MANAGED_WALLET = Need("you are a manager of the wallet, or `manage`", frozenset({MANAGE, ADMIN}),
                       own="managed_wallet")  # fmt: skip
+MY_REQUEST = Need("you asked, or may decide it, or `read` or `manage`", ALL_RIGHTS, own="request")
+DECIDED_REQUEST = Need("it is put before a wallet that you manage, or `manage`",
+                       frozenset({MANAGE, ADMIN}), own="decided_request")  # fmt: skip
+ASKED_REQUEST = Need("you asked for it", own="asked_request")
 NEED_READ = Need("`read`", frozenset({READ, ADMIN}))
 NEED_READ_OR_MANAGE = Need("`read` or `manage`", ALL_RIGHTS)
 NEED_MANAGE = Need("`manage`", frozenset({MANAGE, ADMIN}))

@@ -14,12 +14,13 @@ from functools import partial
 from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
 from tornado.web import HTTPError, RequestHandler
 
+from ..actions import request_lists
 from ..adapters.hub import HubRefused, HubUnavailable
 from ..domain import errors
-from . import access, look
+from . import access, look, reads
 from .access import Caller
 from .bodies import read_body, read_query, to_json
-from .call import Call, Route
+from .call import Call, Download, Route
 
 log = logging.getLogger("jhub_usage.service")
 
@@ -162,12 +163,12 @@ class Base(HubOAuthenticated, RequestHandler):
             return caller
         if need.own == "person" and caller.kind == "user":
             return caller
-        if need.own in ("session", "wallet", "managed_wallet") and caller.person is not None:
+        thing = need.own.rpartition("_")[2]
+        if thing in ("session", "wallet", "request") and caller.person is not None:
             self.service.require_ready()
             if await self.service.owns(caller, need.own, self.path_values(route)):
                 return caller
             # the same words whether it exists or not: nobody can probe for other people's things
-            thing = "session" if need.own == "session" else "wallet"
             raise errors.NotAllowed(f"There is no {thing} here that you may see or change.")
         raise errors.NotAllowed(f"This needs {need.text.replace('`', '')}.")
 
@@ -250,7 +251,13 @@ class ApiHandler(Base):
         if not route.offline:
             self.service.require_ready()
         reply = await route.run(call)
+        await reads.noted(call)
         self.set_status(route.status)
+        if isinstance(reply, Download):
+            self.set_header("Content-Type", reply.content_type)
+            self.set_header("Content-Disposition", f'attachment; filename="{reply.name}"')
+            self.finish(reply.body)
+            return
         self.finish(to_json(reply))
 
     get = put = post = patch = delete = lambda self, **_: self.answer()
@@ -276,6 +283,9 @@ class PageHandler(Base):
         if not route.offline:
             self.service.require_ready()
         shown = await route.run(call)
+        await reads.noted(call)
+        if caller.rights and not route.offline:
+            shown["open_requests"] = await call.look(request_lists.open_count)
         self.finish(self.render_page(route.template, **shown))
 
     def render_page(self, template: str, **shown) -> str:

@@ -38,6 +38,15 @@ class Route:
         return f"{self.method} /{self.path}"
 
 
+@dataclass(frozen=True)
+class Download:
+    """A reply that is sent as these bytes, and kept by a browser under this name."""
+
+    body: bytes
+    content_type: str
+    name: str
+
+
 @dataclass
 class Call:
     """One request, as a handler function sees it."""

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from .. import __version__
 from ..domain import limits, money
+from ..domain.allowance_words import left_text, short_text
 from ..domain.instants import elapsed_us, iso, span_text
 from ..domain.shapes import Shape
 
@@ -106,6 +107,8 @@ class Look:
             "iso": iso,
             "words": words,
             "facts": self.facts,
+            "allowance": self.allowance,
+            "short_allowance": lambda held: short_text(held, self.money),
         }
         env.globals |= {
             "settings": self.settings,
@@ -132,6 +135,12 @@ class Look:
             at.strftime("%Y-%m-%d %H:%M:%S"),
             f"{local.day} {local:%b}{year}, {local:%H:%M}",
         )
+
+    def allowance(self, held) -> Markup:
+        """What is left of a wallet's allowance and what comes, in one sentence."""
+        # amounts are escaped, and an instant is an element of our own
+        text = left_text(held, lambda micro: escape(self.money(micro)), self.when)
+        return Markup(text[:1].upper() + text[1:] + ".")
 
     def facts(self, values) -> str:
         """A row's values before or after a change, in one line; empty ones left out."""
@@ -217,7 +226,7 @@ def shape_text(shape) -> str:
 
 
 #: Where nothing is something: in an audit row other empty values are left out.
-TELLING_NOTHING = ("overdraft_micro", "mode", "role", "price_micro")
+TELLING_NOTHING = ("overdraft_micro", "mode", "role", "price_micro", "carry_micro")
 
 #: What we call the words that the database keeps.
 WORDS = {
@@ -227,6 +236,7 @@ WORDS = {
     "hub_shutdown": "the hub was shut down",
     "wallet_empty": "the wallet was empty",
     "session_limit": "the time limit was reached",
+    "period_limit": "a limit per period was used up",
     "lost": "gone without a trace",
     "refused": "refused",
     "cancelled": "cancelled",
@@ -242,6 +252,7 @@ WORDS = {
     "poll_exit": "the hub found it ended",
     "terminated_at": "its container ended",
     "last_seen": "last seen by the hub",
+    "operator": "an operator said so",
     "admitted": "admitted",
     "observed": "observed only",
     "failed_open": "admitted while the database was away",
@@ -250,11 +261,13 @@ WORDS = {
     "ended": "ended",
     "wallet": "not enough in the wallet",
     "limit": "a limit was reached",
+    "pass": "an emergency pass",
     "no_wallet": "no wallet pays",
     "no_rate": "no price",
     "wallet_choice": "the wallet is not open to the person",
     "wallet_closed": "the wallet is closed",
     "database_unavailable": "the database was away",
+    "catch_up": "the books are too far behind",
     "stop_accepted": "stop accepted",
 }
 

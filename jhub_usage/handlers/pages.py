@@ -2,14 +2,15 @@
 
 from urllib.parse import quote
 
-from ..actions import listings, views
+from ..actions import listings, statements, views
 from ..domain.errors import UsageError
 from .api import audit as audits
+from .api import corrections, me, stops
 from .api import decisions as decision_lists
 from .api import limits as limit_lists
-from .api import me, stops
 from .api import modes as mode_lists
 from .api import rates as rate_lists
+from .api import requests as request_lists
 from .api import rules as rule_lists
 from .api import sessions as session_lists
 from .api import wallets as wallet_lists
@@ -18,12 +19,24 @@ RECENT = 20
 
 
 async def home(call) -> dict:
-    return {"tab": "", "title": "My usage", **await me.show(call)}
+    caller, hub_id = call.caller, call.settings.hub_id
+    chosen = _query(call, "wallet").get("wallet", "")
+
+    def read(tx) -> dict:
+        shown = me.mine(tx, caller, hub_id, call.ctx.cache, call.ctx.policy)
+        ids = [w["id"] for w in shown["wallets"]]
+        asked = request_lists.for_home(tx, caller, hub_id, call.ctx.policy, ids, chosen)
+        names = {w["id"]: w["name"] for w in shown["wallets"]}
+        uses = limit_lists.uses_of(tx, caller, hub_id, names, call.ctx.policy)
+        return {**shown, **asked, "limit_uses": uses}
+
+    return {"tab": "", "title": "My usage", **await call.look(read)}
 
 
 async def session(call) -> dict:
-    found = await call.look(session_lists.one, call.path["session_id"])
-    return {"tab": None, "title": "Session", **found}
+    found = await call.look(session_lists.one, call.path["session_id"], call.ctx.policy)
+    asked = await corrections.for_page(call, found["session"])
+    return {"tab": None, "title": "Session", **found, **asked}
 
 
 async def wallet(call) -> dict:
@@ -31,12 +44,16 @@ async def wallet(call) -> dict:
     query = _query(call, "cursor")
 
     def read(tx) -> dict:
-        shown = wallet_lists.one(tx, wallet_id, call.caller, hub_id)
+        shown = wallet_lists.one(tx, wallet_id, call.caller, hub_id, call.ctx.policy)
         entries = wallet_lists.entries_page(tx, wallet_id, call.caller, hub_id, query)
         others = []
         if call.caller.may("manage", "admin"):
             others = [w for w in listings.wallet_names(tx) if w["id"] != wallet_id]
-        return {**shown, **entries, "others": others}
+        asked = {}
+        if call.caller.may("manage", "admin") or shown["wallet"]["role"] == "manager":
+            asked = request_lists.for_wallet(tx, wallet_id, call.caller, hub_id, call.ctx.policy)
+        months = statements.labels(tx, wallet_id, policy=call.ctx.policy)
+        return {**shown, **entries, **asked, "others": others, "statements": months}
 
     found = await call.look(read)
     return {"tab": "admin/wallets", "title": found["wallet"]["name"], **found}
@@ -47,10 +64,10 @@ async def overview(call) -> dict:
         running = views.session_views(tx, open_only=True, limit=200)
         recent = views.session_views(tx, state="ended", limit=RECENT)
         return {
-            "running": session_lists.shown(tx, running),
-            "recent": session_lists.shown(tx, recent),
+            "running": session_lists.shown(tx, running, call.ctx.policy),
+            "recent": session_lists.shown(tx, recent, call.ctx.policy),
             "totals": listings.totals(tx),
-            "stops": stops.state(tx),
+            "stops": stops.state(tx, call.ctx.policy),
             "mode": views.catalog(tx).mode,
         }
 
@@ -62,7 +79,7 @@ async def sessions(call) -> dict:
     query = _query(call, "cursor", "person", "state")
     if query.get("state", "open") not in ("open", "ended", "void"):
         query.pop("state")
-    found = await call.look(session_lists.page, call.settings.hub_id, query)
+    found = await call.look(session_lists.page, call.settings.hub_id, query, call.ctx.policy)
     kept = {name: query[name] for name in ("person", "state") if name in query}
     return {
         "tab": "admin/sessions",
@@ -95,7 +112,11 @@ async def rules(call) -> dict:
 
 async def limits(call) -> dict:
     def read(tx) -> dict:
-        return {**limit_lists.listed(tx), "wallets": listings.wallet_names(tx)}
+        return {
+            **limit_lists.listed(tx),
+            "uses": limit_lists.all_uses(tx, call.settings.hub_id, call.ctx.policy),
+            "wallets": listings.wallet_names(tx),
+        }
 
     return {"tab": "admin/limits", "title": "Limits", **await call.look(read)}
 

@@ -6,9 +6,12 @@ Instants stay instants here: JSON writes them in UTC, pages in the hub's zone.
 from collections.abc import Mapping
 from datetime import datetime
 
+from ..actions import allowances
+from ..actions.limit_uses import LimitUse
 from ..actions.views import SessionView, WalletView
+from ..domain.allowance_words import entry_text
 from ..domain.instants import elapsed_us
-from ..domain.limits import Limit, amount_text
+from ..domain.limits import Limit, amount_text, cap_text, full_text, value_text, whom_text
 from ..domain.rates import Rate
 from ..domain.rules import Rule
 
@@ -34,6 +37,7 @@ def wallet(v: WalletView) -> dict:
         "overdraft_micro": v.overdraft_micro,
         "available_micro": v.available_micro,
         "reserved_micro": v.claims_micro,
+        "allowance": allowances.facts(v),
         "burn_per_hour_micro": v.burn_per_hour_micro,
         "dry_at": v.dry_at,
         "open_sessions": v.running,
@@ -78,6 +82,7 @@ def session(v: SessionView, meter: Mapping | None = None) -> dict:
         "limit_at": v.limit_at,
         "ends_at": ends_at,
         "ends_reason": meter.get("ends_reason"),
+        "ends_limit": full_text(meter["ends_limit"], v.wallet) if meter.get("ends_limit") else None,
         "left_s": None if ends_at is None else elapsed_us(v.at, ends_at) // 1_000_000,
         "warned_at": v.warned_at,
         "stop_at": v.stop_at,
@@ -139,6 +144,7 @@ def entry(row: Mapping) -> dict:
         "goodwill": row["goodwill"],
         "counter_wallet": row["counter_wallet"],
         "actor": row["actor"] or ACTORS.get(row["actor_kind"], row["actor_kind"]),
+        "about": entry_text(row["kind"], row["key"]),
         "note": row["note"],
     }
 
@@ -198,20 +204,37 @@ def rule(held: Rule, names: Mapping[int, str]) -> dict:
 
 def limit(held: Limit, names: Mapping[int, str]) -> dict:
     name = names.get(held.wallet_id)
-    whom = held.subject_text()
     return {
         "id": held.id,
         "subject": held.subject,
         "resource": held.resource,
         "amount": held.amount,
+        "period": held.period or None,
         "shown": amount_text(held.resource, held.amount),
-        "whom": whom.replace("the wallet", f"the wallet {name}") if name else whom,
+        "cap": cap_text(held),
+        "whom": whom_text(held, name or ""),
         "person": held.person,
         "group": held.group,
         "wallet": name,
         "wallet_id": held.wallet_id,
         "profile": held.profile,
         "each": held.each,
+    }
+
+
+def limit_use(u: LimitUse, names: Mapping[int, str]) -> dict:
+    """What of a limit per period is used."""
+    value = value_text(u.limit.resource, u.used)
+    return {
+        "limit": limit(u.limit, names),
+        "person": u.person or None,
+        "used": u.used,
+        "set_aside": u.aside,
+        "text": f"{value} of {amount_text(u.limit.resource, u.limit.amount)} {u.of.text()}",
+        "label": u.of.label,
+        "begins_at": u.of.begins_at,
+        "begins_anew_at": u.of.ends_at,
+        "at": u.at,
     }
 
 
@@ -224,6 +247,7 @@ def person(row: Mapping) -> dict:
         "wallet_id": row["wallet_id"],
         "sessions": row["sessions"] or 0,
         "last_session_at": row["last_session_at"],
+        "pseudonymised_at": row["pseudonymised_at"],
     }
 
 

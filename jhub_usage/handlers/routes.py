@@ -7,7 +7,7 @@ line as each role. Pages follow at the end.
 import re
 from functools import partial
 
-from ..domain import admission, limits, rates, rules, wallets
+from ..domain import admission, limits, periods, rates, rules, wallets
 from . import pages
 from .access import (
     ANYONE,
@@ -21,7 +21,27 @@ from .access import (
     PERSON,
     SIGNED_IN,
 )
-from .api import audit, decisions, me, modes, people, quote, sessions, status, stops
+from .api import (
+    audit,
+    corrections,
+    decisions,
+    maintenance,
+    me,
+    metered,
+    modes,
+    months,
+    passes,
+    people,
+    quote,
+    refunds,
+    requests,
+    sessions,
+    statements,
+    status,
+    stops,
+    trials,
+    usage,
+)
 from .api import limits as limit_api
 from .api import rates as rate_api
 from .api import rules as rule_api
@@ -44,7 +64,9 @@ RULE_BODY = {
     "starting_grant": AMOUNT, "starting_grant_micro": MICRO, **OVERDRAFT,
 }  # fmt: skip
 RULE_OPTIONAL = tuple(name for name in RULE_BODY if name != "target")
-LIMIT_AMOUNT = text("In GPUs, cores, GiB, servers or hours, like `4` or `1.5`.", least=1, most=40)
+LIMIT_AMOUNT = text("In GPUs, cores, GiB, servers, hours, GPU-hours, core-hours or credits, like "
+                    "`4` or `1.5`.", least=1, most=40)  # fmt: skip
+PERIOD = one_of(*periods.PERIODS, description="For what is counted per period.")
 STATUS = obj(
     {
         "version": text(),
@@ -61,6 +83,7 @@ MY_USAGE = obj(
         "name": text(),
         "mode": MODE,
         "at": instant(),
+        "pass_until": maybe(instant("You have an emergency pass until then.")),
         "wallets": listed(ref("Wallet")),
         "running": listed(ref("Session")),
         "recent": listed(ref("Session")),
@@ -89,6 +112,10 @@ ONE_SESSION = obj(
         "lines": listed(ref("QuoteLine")),
         "boundaries": listed(ref("Boundary")),
         "entries": listed(ref("Entry")),
+        "maintenance": maybe(
+            obj({"node": text(), "unbilled_s": whole("Seconds that are not billed.")})
+        ),
+        "stop_limit": maybe(text("The limit per period that it was stopped for.", most=1000)),
     }
 )
 ONE_WALLET = obj(
@@ -97,6 +124,7 @@ ONE_WALLET = obj(
         "members": listed(ref("Member")),
         "groups": listed(text()),
         "limits": listed(ref("Limit")),
+        "limit_uses": listed(ref("LimitUse")),
         "running": listed(ref("Session")),
     }
 )
@@ -147,8 +175,9 @@ API_ROUTES = (
         "Decisions about starts; without `decision` those that were not simply admitted",
         query=cursor(decision=one_of(*admission.DECISIONS), person=NAME), reply=DECISIONS),
     POST("api/quote", quote.create, SIGNED_IN, "What a shape costs now, who pays, may it start",
-         body=obj({"shape": ref("Shape"), "profile": text(), "wallet": text(), "person": NAME},
-                  optional=("profile", "wallet", "person")), reply=QUOTE),
+         body=obj({"shape": ref("Shape"), "profile": text(), "wallet": text(), "person": NAME,
+                   "groups": listed(NAME)},
+                  optional=("profile", "wallet", "person", "groups")), reply=QUOTE),
     # wallets
     GET("api/wallets", wallet_api.index, NEED_READ_OR_MANAGE, "Wallets by name",
         query=cursor(search=SEARCH), reply=page_of("wallets", "Wallet")),
@@ -173,8 +202,9 @@ API_ROUTES = (
            "Close the wallet to a hub group", reply=obj({"group": text()})),
     POST("api/wallets/{wallet_id:int}/limits", wallet_api.add_limit, MANAGED_WALLET,
          "Limit what runs on the wallet, in all or per person",
-         body=obj({"resource": one_of(*limits.AT_ONCE), "amount": LIMIT_AMOUNT, "person": text()},
-                  optional=("person",)), reply=ID, status=201),
+         body=obj({"resource": one_of(*limits.AT_ONCE, *limits.PER_PERIOD),
+                   "amount": LIMIT_AMOUNT, "person": text(), "period": PERIOD},
+                  optional=("person", "period")), reply=ID, status=201),
     DELETE("api/wallets/{wallet_id:int}/limits/{limit_id:int}", wallet_api.delete_limit,
            MANAGED_WALLET, "Lift a limit of the wallet", reply=ID),
     POST("api/wallets/{wallet_id:int}/grant", wallet_api.grant, NEED_MANAGE, "Grant credit",
@@ -189,6 +219,17 @@ API_ROUTES = (
     POST("api/entries/{entry_id:int}/correct", wallet_api.correct, NEED_MANAGE,
          "Book what an entry should have been more (or, negative, less)",
          body=AMOUNT_AND_NOTE, reply=ENTRY_ID, status=201, keyed=True),
+    *wallet_api.ROUTES,
+    *requests.ROUTES,
+    *refunds.ROUTES,
+    *maintenance.ROUTES,
+    *passes.ROUTES,
+    *months.ROUTES,
+    *usage.ROUTES,
+    *metered.ROUTES,
+    *statements.ROUTES,
+    *corrections.ROUTES,
+    *trials.ROUTES,
     # what is configured
     GET("api/rates", rate_api.index, SIGNED_IN, "Rates: in force, to come, past",
         reply=obj({"rates": listed(ref("Rate"))})),
@@ -211,12 +252,16 @@ API_ROUTES = (
     POST("api/limits", limit_api.create, NEED_MANAGE, "Set a limit",
          body=obj({"subject": one_of(*limits.SUBJECTS), "resource": one_of(*limits.RESOURCES),
                    "amount": LIMIT_AMOUNT, "person": text(), "group": text(), "wallet": text(),
-                   "profile": text(), "each": flag()},
-                  optional=("person", "group", "wallet", "profile", "each")),
+                   "profile": text(), "each": flag(), "period": PERIOD},
+                  optional=("person", "group", "wallet", "profile", "each", "period")),
          reply=ID, status=201),
+    GET("api/limits/use", limit_api.mine, PERSON,
+        "What you have used of the limits per period that bind you",
+        reply=obj({"at": instant(), "uses": listed(ref("LimitUse"))})),
     DELETE("api/limits/{limit_id:int}", limit_api.delete, NEED_MANAGE, "Lift a limit", reply=ID),
     GET("api/people", people.index, NEED_READ, "People", query=cursor(search=text()),
         reply=page_of("people", "Person")),
+    *people.ROUTES,
     # modes, stops, audit, status
     GET("api/modes", modes.show, NEED_READ_OR_MANAGE, "The mode, and wallets with their own",
         reply=MODES),
@@ -244,15 +289,23 @@ API_ROUTES = (
 
 PAGE_ROUTES = (
     GET("", pages.home, PERSON, "My usage", template="home.html"),
+    *usage.PAGES,
     GET("sessions/{session_id:uuid}", pages.session, MY_SESSION, "A session",
         template="session.html"),
     GET("wallets/{wallet_id:int}", pages.wallet, MY_WALLET, "A wallet", template="wallet.html"),
     GET("admin", pages.overview, NEED_READ, "Everything that runs", template="admin.html"),
     GET("admin/sessions", pages.sessions, NEED_READ, "Sessions", template="sessions.html"),
     GET("admin/wallets", pages.wallets, NEED_READ_OR_MANAGE, "Wallets", template="wallets.html"),
+    *requests.PAGES,
     GET("admin/rates", pages.rates, NEED_READ_OR_MANAGE, "Rates", template="rates.html"),
     GET("admin/rules", pages.rules, NEED_READ_OR_MANAGE, "Who pays", template="rules.html"),
     GET("admin/limits", pages.limits, NEED_READ_OR_MANAGE, "Limits", template="limits.html"),
+    *people.PAGES,
+    *refunds.PAGES,
+    *maintenance.PAGES,
+    *passes.PAGES,
+    *months.PAGES,
+    *statements.PAGES,
     GET("admin/decisions", pages.decisions, NEED_READ, "Decisions", template="decisions.html"),
     GET("admin/modes", pages.modes, NEED_ADMIN, "Modes", template="modes.html"),
     GET("admin/audit", pages.audit, NEED_ADMIN, "Audit", template="audit.html"),
@@ -266,6 +319,7 @@ KINDS = {
     "int": r"\d{1,18}",
     "uuid": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "kind": r"person|group|profile",
+    "month": r"\d{4}-\d{2}",
     "": r"[^/]+",
 }
 

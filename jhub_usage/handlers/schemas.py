@@ -3,7 +3,7 @@
 ``*_micro`` are whole micro-credits. A body takes ``amount`` (credits as text) or ``amount_micro``.
 """
 
-from ..domain import admission, limits, rates, rules, wallets
+from ..domain import admission, limits, periods, rates, rules, wallets
 from .schema import flag, instant, listed, maybe, obj, one_of, ref, text, whole
 
 MICRO = whole("Micro-credits.")
@@ -56,6 +56,17 @@ LINE = obj(
         "rate_id": whole(),
     }
 )
+ALLOWANCE = obj(
+    {
+        "amount_micro": whole("What comes each period; 0: no more comes, what is left expires."),
+        "period": one_of(*periods.PERIODS),
+        "carry_micro": maybe(whole("What is kept at most of what is left; null: all of it.")),
+        "left_micro": whole("What is left of it now; it is spent before other credit."),
+        "next_at": instant("When the next period begins."),
+        "next_micro": whole("What comes then."),
+        "expires_micro": whole("What of that which is left now expires then."),
+    }
+)
 WALLET = obj(
     {
         "id": whole(),
@@ -68,6 +79,7 @@ WALLET = obj(
         "overdraft_micro": maybe(whole("Null: unlimited, the wallet only records.")),
         "available_micro": maybe(whole("What can be spent now; null: unlimited.")),
         "reserved_micro": whole("What open sessions take now: cost or hold, less charges."),
+        "allowance": maybe(ref("Allowance")),
         "burn_per_hour_micro": MICRO,
         "dry_at": maybe(instant("When it is empty if nothing changes.")),
         "open_sessions": whole(),
@@ -108,6 +120,7 @@ SESSION = obj(
         "limit_at": maybe(instant("When its own time limit ends it.")),
         "ends_at": maybe(instant("When it will be stopped if nothing changes.")),
         "ends_reason": maybe(text()),
+        "ends_limit": maybe(text("The limit per period that ends it.", most=1000)),
         "left_s": maybe(whole("Seconds until then.")),
         "warned_at": maybe(instant()),
         "stop_at": maybe(instant()),
@@ -154,6 +167,7 @@ ENTRY = obj(
         "goodwill": flag(),
         "counter_wallet": maybe(text("The other wallet of a transfer.")),
         "actor": text(),
+        "about": text("Which allowance it is of, for people; empty for other entries."),
         "note": maybe(text(most=4000)),
     }
 )
@@ -190,8 +204,13 @@ LIMIT = obj(
         "id": whole(),
         "subject": one_of(*limits.SUBJECTS),
         "resource": one_of(*limits.RESOURCES),
-        "amount": whole("In the smallest unit: thousandths, bytes, servers, seconds."),
+        "amount": whole(
+            "In the smallest unit: thousandths, bytes, servers, seconds, thousandths times "
+            "seconds, micro-credits."
+        ),
+        "period": maybe(one_of(*periods.PERIODS, description="For what is counted per period.")),
         "shown": text("For people, like `4 GPUs`."),
+        "cap": text("For people, like `20 GPU-hours per month`."),
         "whom": text("For people, like `each person`."),
         "person": text(),
         "group": text(),
@@ -199,6 +218,19 @@ LIMIT = obj(
         "wallet_id": maybe(whole()),
         "profile": text(),
         "each": flag(),
+    }
+)
+LIMIT_USE = obj(
+    {
+        "limit": ref("Limit"),
+        "person": maybe(text("Whose use it is, where each person has their own.")),
+        "used": whole("By now, in the limit's own unit."),
+        "set_aside": whole("What else open sessions take: what is left of their minimum run."),
+        "text": text("For people, like `12.5 of 20 GPU-hours in November 2026`."),
+        "label": text("The period, like `2026-11`."),
+        "begins_at": instant(),
+        "begins_anew_at": instant(),
+        "at": instant(),
     }
 )
 MEMBER = obj({"person": text(), "role": one_of(*wallets.ROLES)})
@@ -211,6 +243,7 @@ PERSON = obj(
         "wallet_id": maybe(whole()),
         "sessions": whole(),
         "last_session_at": maybe(instant()),
+        "pseudonymised_at": maybe(instant("When the name was forgotten.")),
     }
 )
 EXEMPTION = obj({"kind": one_of("person", "group", "profile"), "name": text()})
@@ -264,6 +297,7 @@ ERROR = {
 COMPONENTS = {
     "Shape": SHAPE,
     "QuoteLine": LINE,
+    "Allowance": ALLOWANCE,
     "Wallet": WALLET,
     "Session": SESSION,
     "Decision": DECISION,
@@ -272,6 +306,7 @@ COMPONENTS = {
     "Rate": RATE,
     "Rule": RULE,
     "Limit": LIMIT,
+    "LimitUse": LIMIT_USE,
     "Member": MEMBER,
     "Person": PERSON,
     "Exemption": EXEMPTION,

@@ -40,10 +40,9 @@ class Page:
             offer = await gateway.offer(person, sorted(g.name for g in user.groups))
             page = {"demo": settings.demo, "href": service_href(), "away": offer is None}
             if offer is not None:
-                money = settings.currency()
                 page |= {
                     "mode": offer.mode,
-                    "wallets": [wallet_line(w, money) for w in offer.wallets],
+                    "wallets": [wallet_line(w, settings) for w in offer.wallets],
                     "running": len(offer.running),
                 }
             return page

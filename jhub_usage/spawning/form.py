@@ -12,8 +12,10 @@ from dataclasses import replace
 
 import jinja2
 
+from ..actions.allowances import facts
+from ..domain.allowance_words import left_text
 from ..domain.errors import BadInput, NoRate
-from ..domain.instants import HOUR_US, span_text
+from ..domain.instants import HOUR_US, elapsed_us, span_text, zone_of
 from ..domain.money import show
 from ..domain.rates import quote
 from ..domain.shapes import Shape
@@ -136,9 +138,7 @@ class FormMixin:
             "away": offer is None,
             "mode": offer.mode if offer else "",
             "prices": prices,
-            "wallets": [wallet_line(w, settings.currency()) for w in offer.wallets]
-            if offer
-            else [],
+            "wallets": [wallet_line(w, settings) for w in offer.wallets] if offer else [],
             "saved_wallet": saved.get(WALLET, ""),
             "saved_profile": slug_of(saved),
             "first": next((p for p in prices if p["default"]), prices[0] if prices else None),
@@ -234,9 +234,11 @@ def own_options(data) -> dict:
     return {"profile": slug} if slug else {}
 
 
-def wallet_line(wallet, money) -> dict:
+def wallet_line(wallet, settings) -> dict:
     """A wallet for the form and the Hub's pages."""
+    money = settings.currency()
     left, burn = wallet.available_micro, wallet.burn_per_hour_micro
+    allowance = facts(wallet)
     return {
         "name": wallet.name,
         "title": wallet.title or wallet.name,
@@ -245,10 +247,40 @@ def wallet_line(wallet, money) -> dict:
         "left": "no limit" if left is None else show(left, money),
         "burn_micro": burn,
         "burn": show(burn, money) if burn else "",
-        "lasts": lasts(left, burn),
+        "lasts": lasts(left, burn) if allowance is None else until_dry(wallet),
+        "allowance": "" if allowance is None else allowance_line(allowance, settings),
+        **ahead(allowance, wallet.at),
         "low": left is not None and left <= 0,
         "running": wallet.running,
     }
+
+
+def allowance_line(held, settings) -> str:
+    """What is left of a wallet's allowance, what comes and what expires."""
+    money, zone = settings.currency(), zone_of(settings.timezone)
+
+    def when(at) -> str:
+        at = at.astimezone(zone)
+        return f"{at:%a} {at.day} {at:%b} {at:%H:%M}"
+
+    text = left_text(held, lambda micro: show(micro, money), when)
+    return text[:1].upper() + text[1:]
+
+
+def ahead(held, at) -> dict:
+    """When the next boundary of an allowance is, and what it may take or bring: for the form."""
+    if held is None:
+        return {"boundary_s": None, "comes": False, "allowance_left_micro": 0}
+    return {
+        "boundary_s": elapsed_us(at, held["next_at"]) // 1_000_000,
+        "comes": held["next_micro"] > 0,
+        "allowance_left_micro": held["left_micro"],
+    }
+
+
+def until_dry(wallet) -> str:
+    """How long a wallet lasts through what comes and what expires; empty if that is long."""
+    return span_text(elapsed_us(wallet.at, wallet.dry_at)) if wallet.dry_at else ""
 
 
 def lasts(left_micro: int | None, per_hour_micro: int) -> str:

@@ -95,7 +95,26 @@ const READ = {
   nullable: (text) => (text === "null" ? null : text),
   list: (text) => text.split(",").map((t) => t.trim()).filter(Boolean),
   local: (text) => new Date(text).toISOString(),
+  zoned: (text) => fromHubTime(text).toISOString(),
+  line: (text) => text.replace(/\s+/g, " "),
 };
+
+// A wall time of the hub's zone, as pages show it. Asked twice: the first guess may lie on the
+// other side of a change of clocks.
+function fromHubTime(text) {
+  const wall = Date.parse(`${text}Z`);
+  const parts = new Intl.DateTimeFormat("en-US", {
+    timeZone: page.timezone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric",
+    hour: "numeric", minute: "numeric", second: "numeric",
+  });
+  const shown = (ms) => {
+    const of = Object.fromEntries(parts.formatToParts(ms).map((p) => [p.type, Number(p.value)]));
+    return Date.UTC(of.year, of.month - 1, of.day, of.hour, of.minute, of.second);
+  };
+  let guess = wall;
+  for (let n = 0; n < 2; n++) guess += wall - shown(guess);
+  return new Date(guess);
+}
 
 function read(form) {
   const [body, path] = [{}, {}];
@@ -176,6 +195,7 @@ document.addEventListener("click", (event) => {
     return;
   }
   if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+  if (event.target.closest("[data-print]")) print();
 });
 
 // Fields that only some choices need: data-when="subject=group,profile".
@@ -191,6 +211,14 @@ for (const form of document.querySelectorAll("form[data-api]")) {
   refresh(form);
   form.addEventListener("change", () => refresh(form));
 }
+
+// A link to a form that is folded away unfolds it.
+function unfold() {
+  const part = document.querySelector("details:target");
+  if (part) part.open = true;
+}
+unfold();
+addEventListener("hashchange", unfold);
 
 // -- numbers that move --------------------------------------------------------------------------
 
@@ -226,7 +254,7 @@ async function look(kind) {
       const row = document.querySelector(`[data-session="${CSS.escape(s.id)}"]`);
       return row && row.dataset.state === s.state;
     });
-  if (!same && !document.querySelector("dialog[open]")) {
+  if (!same && !document.querySelector("dialog[open], details[open] form")) {
     location.reload();
     return;
   }

@@ -5,6 +5,7 @@ may keep its copy for as long as the version stays the same.
 """
 
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -106,7 +107,21 @@ def load(tx: Tx, mode: str, version: int) -> Catalog:
         )
         for r in tx.execute(sa.select(t.rules_).order_by(t.rules_.c.position, t.rules_.c.id))
     )
-    limits = tuple(
+    exempt = frozenset((r.kind, r.name) for r in tx.execute(sa.select(t.exemptions)))
+    z = t.zones.c
+    ordered = sa.select(z.first_month, z.zone).order_by(z.first_month)
+    zones = tuple((r.first_month, r.zone) for r in tx.execute(ordered))
+    excused = passes.valid(tx, tx.now())
+    return Catalog(version, mode, rates, rules, limits(tx), exempt, zones, excused)
+
+
+def limits(tx: Tx, resources: Collection[str] | None = None) -> tuple[Limit, ...]:
+    """All limits, or those on these resources, the oldest first."""
+    c = t.limits_.c
+    query = sa.select(t.limits_).order_by(c.id)
+    if resources is not None:
+        query = query.where(c.resource.in_(list(resources)))
+    return tuple(
         Limit(
             subject=r.subject,
             resource=r.resource,
@@ -117,15 +132,10 @@ def load(tx: Tx, mode: str, version: int) -> Catalog:
             profile=r.profile,
             each=r.each,
             id=r.id,
+            period=r.period,
         )
-        for r in tx.execute(sa.select(t.limits_).order_by(t.limits_.c.id))
+        for r in tx.execute(query)
     )
-    exempt = frozenset((r.kind, r.name) for r in tx.execute(sa.select(t.exemptions)))
-    z = t.zones.c
-    ordered = sa.select(z.first_month, z.zone).order_by(z.first_month)
-    zones = tuple((r.first_month, r.zone) for r in tx.execute(ordered))
-    excused = passes.valid(tx, tx.now())
-    return Catalog(version, mode, rates, rules, limits, exempt, zones, excused)
 
 
 class CatalogCache:

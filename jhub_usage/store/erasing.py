@@ -15,6 +15,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..domain.privacy import ERASED, Renamed
+from . import periods
 from . import tables as t
 from .engine import Tx
 
@@ -63,10 +64,13 @@ class Whose:
         if any_case:
             # databases know upper and lower letters of ASCII; that part of the name must be there
             texts = [max(re.findall("[ -~]+", text), key=len, default=text) for text in texts]
-        if as_json:
-            texts = [json.dumps(text)[1:-1] for text in texts]
-        held = sa.cast(column, sa.Text) if as_json else column
-        return sa.or_(*(held.icontains(text, autoescape=True) for text in texts))
+        return sa.or_(*(_holds(column, x, as_json=as_json, any_case=any_case) for x in texts))
+
+
+def _holds(column, text: str, *, as_json: bool = False, any_case: bool = False):
+    held = sa.cast(column, sa.Text) if as_json else column
+    find = held.icontains if any_case else held.contains
+    return find(json.dumps(text)[1:-1] if as_json else text, autoescape=True)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ def theirs(tx: Tx, whose: Whose, now: datetime) -> Counter:
     )
     still_open = sa.and_(_W.id == whose.wallet_id, _W.closed_at.is_(None))
     tx.execute(t.wallets_.update().where(still_open).values(closed_at=now))
+    # a month that is being closed has its names, or will see the new one
+    periods.closed_through(tx)
     m = t.month_names.c
     for kind, subject_id, name in (
         ("person", whose.person_id, names.new_name),
@@ -177,11 +183,11 @@ def _decisions_of_others(tx: Tx, whose: Whose, mark: Mark) -> int:
     """The name of their wallet, where it was offered to others or named by them."""
     if whose.wallet_id is None:
         return 0
-    changed = 0
+    changed, wallet = 0, whose.names.wallet
     named = sa.and_(
         _A.person_id.is_distinct_from(whose.person_id),
         mark.after(_A.decided_at),
-        sa.or_(whose.holds(_A.text), whose.holds(_A.details, as_json=True)),
+        sa.or_(_holds(_A.text, wallet), _holds(_A.details, wallet, as_json=True)),
     )
     for row in _pages(tx, _A.session_id, named, (_A.text, _A.details)):
         values = {
@@ -285,17 +291,10 @@ def _client_keys(tx: Tx, whose: Whose, mark: Mark) -> int:
 
 
 def _pages(tx: Tx, key, where, columns):
-    """Rows that may hold a name, a page at a time in the order of their key."""
-    last = None
-    while True:
-        query = sa.select(key, *columns).where(where)
-        if last is not None:
-            query = query.where(key > last)
-        rows = tx.rows(query.order_by(key).limit(_PAGE))
-        yield from rows
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1][key.name]
+    """Rows that may hold a name, some at a time. Found in the order of the disk: much is read."""
+    found = list(tx.execute(sa.select(key).where(where)).scalars())
+    for begin in range(0, len(found), _PAGE):
+        yield from tx.rows(sa.select(key, *columns).where(key.in_(found[begin : begin + _PAGE])))
 
 
 def _change(tx: Tx, table: sa.Table, key: dict, values: dict, held) -> int:

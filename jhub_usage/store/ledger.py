@@ -39,6 +39,8 @@ class NewEntry:
     goodwill: bool = False
     counter_wallet_id: int | None = None
     note: str = ""
+    #: Of words that are kept already: several entries of a person may say the same.
+    note_id: int | None = None
     #: Billed microseconds that it adds; those of the slice where there is one.
     elapsed_us: int | None = None
     #: How it changes what is left of the allowance (domain.allowances); None: by its kind.
@@ -102,7 +104,7 @@ def _row(tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str) ->
         "elapsed_us": spent,
         "actor_kind": actor.kind,
         "actor_id": actor.person_id,
-        "note_id": note(tx, entry.note),
+        "note_id": entry.note_id or note(tx, entry.note),
     }
 
 
@@ -113,6 +115,20 @@ def post_due(
     rows = [_row(tx, entry, actor, now, timezone) for entry in entries]
     if rows:
         tx.execute(t.entries.insert(), rows if len(rows) > 1 else rows[0])
+
+
+def post_gifts(
+    tx: Tx, entries: Sequence[NewEntry], *, actor: Actor, now: datetime, timezone: str = "UTC"
+) -> None:
+    """Refunds, many at once, and the balances. The caller holds the wallets; the keys are new."""
+    post_due(tx, entries, actor=actor, now=now, timezone=timezone)
+    totals: dict[int, int] = {}
+    for entry in entries:
+        totals[entry.wallet_id] = totals.get(entry.wallet_id, 0) + entry.amount_micro
+    w = t.wallets_.c
+    for wallet_id, total in sorted(totals.items()):
+        moved = t.wallets_.update().where(w.id == wallet_id)
+        tx.execute(moved.values(balance_micro=w.balance_micro + total))
 
 
 def _move(tx: Tx, entry: NewEntry) -> None:

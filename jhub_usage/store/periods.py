@@ -55,6 +55,17 @@ def closed_through(tx: Tx, *, alone: bool = False) -> str:
     return held
 
 
+def last_closed(tx: Tx) -> str:
+    """The last closed month, empty for none; for looking only, without any lock."""
+    return tx.execute(_BOOKS).scalar() or ""
+
+
+def close_through(tx: Tx, label: str) -> None:
+    """Nothing is booked in this month any more. Who says so holds the books alone."""
+    tx.execute(t.books.update().values(closed_through=label))
+    tx.kept["closed_through"] = label
+
+
 def booked_in(tx: Tx, at: datetime, timezone: str) -> str:
     """The month that something of ``at`` is booked in: its own, or the first open one."""
     own, closed = calendar(tx, timezone).label(MONTH, at), closed_through(tx)

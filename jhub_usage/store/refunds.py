@@ -23,6 +23,7 @@ CHUNK = 1000
 MAINTENANCE = "refund:maintenance:"
 TAKEN_BACK, GIFT = "correction:maintenance:", "correction:gift:"
 
+_ENDED = sa.and_(_S.state == ENDED, _S.billed, _S.charged_micro > 0, _S.wallet_id.is_not(None))
 #: Written out, so that the planner sees that the index on nodes fits.
 _SOMEWHERE = _S.node != sa.literal_column("''")
 
@@ -59,11 +60,17 @@ def overlaps(window: Window) -> list:
     return [_S.billed_from_at < end, last >= begin]
 
 
+def wallets_of(tx: Tx, asked: Filter, person_id: int | None, wallet_id: int | None) -> set[int]:
+    """The wallets that paid for the ended sessions that fit."""
+    query = sa.select(_S.wallet_id).where(_ENDED, *_fits(asked, person_id, wallet_id))
+    return set(tx.execute(query.distinct()).scalars())
+
+
 def ended(
     tx: Tx, asked: Filter, person_id: int | None, wallet_id: int | None, *, limit: int
 ) -> list:
     """Ended sessions that fit and were charged, by when they were admitted, with names."""
-    query = _ROW.where(_S.state == ENDED, _S.charged_micro > 0, *_fits(asked, person_id, wallet_id))
+    query = _ROW.where(_ENDED, *_fits(asked, person_id, wallet_id))
     return list(tx.execute(query.order_by(_S.admitted_at, _S.id).limit(limit)))
 
 
@@ -83,9 +90,15 @@ def by_ids(tx: Tx, ids: Sequence[str]) -> list:
     return found
 
 
-def on_node(tx: Tx, node: str, window: Window) -> list:
-    """Ended, billed sessions that ran on a node within a window."""
-    query = _ROW.where(_S.state == ENDED, _SOMEWHERE, _S.node == node, *overlaps(window))
+def on_node(tx: Tx, node: str, window: Window, *, or_corrected: bool = False) -> list:
+    """Ended, billed sessions that ran on a node within a window.
+
+    ``or_corrected``: also those whose boundaries were corrected, which may have lain in it before.
+    """
+    within = sa.and_(*overlaps(window))
+    if or_corrected:
+        within = sa.or_(within, _S.revision > 0)
+    query = _ROW.where(_S.state == ENDED, _SOMEWHERE, _S.node == node, within)
     return list(tx.execute(query.order_by(_S.admitted_at, _S.id)))
 
 
@@ -168,6 +181,10 @@ def money_of(tx: Tx, ids: Sequence[str]) -> dict[str, Money]:
             # what people correct by hand stays as they said
             if e.goodwill and e.kind == "correction" and e.key.startswith((TAKEN_BACK, GIFT)):
                 taken[e.corrects_id] -= e.amount_micro
+        of_charge: dict[int, int] = defaultdict(int)
+        for e in rows:
+            if e.kind == "refund":
+                of_charge[e.corrects_id] += taken[e.id]
         besides: dict[str, list[Charge]] = defaultdict(list)
         for e in rows:
             money = found[e.session_id]
@@ -175,15 +192,18 @@ def money_of(tx: Tx, ids: Sequence[str]) -> dict[str, Money]:
                 money.given_micro += e.amount_micro
             if e.kind == "charge":
                 money.charges.append(
-                    Charge(e.id, e.slice_start, e.slice_end, -e.amount_micro, back.get(e.id, 0))
-                )
+                    Charge(
+                        e.id, e.slice_start, e.slice_end, -e.amount_micro, back.get(e.id, 0),
+                        of_charge[e.id],
+                    )
+                )  # fmt: skip
             elif e.kind == "refund" and e.key.startswith(MAINTENANCE):
                 money.maintenance.append(Given(e.id, e.corrects_id, e.amount_micro, taken[e.id]))
             elif e.kind == "refund":
                 money.others_micro += e.amount_micro
             elif not e.goodwill and e.corrects_id is None and e.amount_micro < 0:
                 besides[e.session_id].append(
-                    Charge(e.id, None, None, -e.amount_micro, back.get(e.id, 0))
+                    Charge(e.id, None, None, -e.amount_micro, back.get(e.id, 0), of_charge[e.id])
                 )
         for session_id, charges in besides.items():
             found[session_id].charges += charges

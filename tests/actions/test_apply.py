@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jhub_usage.actions import hubs, plans, wallets
+from jhub_usage.actions import hubs, plans, views, wallets
 from jhub_usage.actions.check import check
 from jhub_usage.adapters import files
 from jhub_usage.domain.admission import PersonKey, Policy
+from jhub_usage.domain.allowances import Allowance
 from jhub_usage.domain.audit import Actor
 from jhub_usage.domain.declared import Problems
 from jhub_usage.domain.declaring import declare
@@ -35,13 +36,19 @@ wallets:
     title: The "lab" o'brien ☃
     overdraft: 12.5
     starting_credit: "0.000001"
+    allowance: {amount: 100.5, period: month, carry: full}
     people: {ada: manager, bob: spender}
     groups: [chemistry]
   - {name: old, closed: true, mode: observe, overdraft: unlimited}
   - {name: ~ada, owner: ada}
-group_wallets: {name: "{group}", starting_credit: 500}
+group_wallets:
+  name: "{group}"
+  starting_credit: 500
+  allowance: {amount: 7, period: week, carry: 2, per: member}
 people:
   - {person: cy, wallet: lab}
+  - {person: cy, wallet: maths}
+  - {person: ada, wallet: maths, role: manager}
 rates:
   - {resource: gpu, model: H100, price: 6.5, starts_at: 2020-01-01T00:00:00+01:00}
   - {resource: memory, profile: big, price: 0.002}
@@ -105,8 +112,10 @@ def test_apply_twice_is_apply_once(db_url):
     with db.read() as tx:
         assert failed(check(tx)) == []
         lab = wallets.find(tx, "lab")
-        assert (lab.balance_micro, lab.overdraft_micro) == (1, 12_500_000)
-        assert wallets.find(tx, "maths").balance_micro == 500_000_000
+        assert (lab.balance_micro, lab.overdraft_micro) == (100_500_001, 12_500_000)
+        maths = wallets.find(tx, "maths")
+        assert (maths.balance_micro, maths.left_micro) == (514_000_000, 14_000_000)
+        assert maths.allowance == Allowance(14_000_000, "week", 4_000_000)
         assert wallets.find(tx, "old").closed
     db.dispose()
 
@@ -262,8 +271,84 @@ limits: [{resource: gpus, amount: 1, person: "*"}]
     story.db.dispose()
 
 
+ALLOWED = "wallets: [{{name: lab, allowance: {}}}]"
+
+
+def allowance_of(story) -> tuple:
+    """(the wallet's allowance, what the wallet shows now)."""
+    with story.db.read() as tx:
+        (lab,) = views.wallet_views(tx, ids=[wallets.find(tx, "lab").id])
+        return lab.allowance, lab.balance_micro // 10**6
+
+
+def test_an_allowance_is_given_changed_and_taken_away(db_url):
+    """What the dry run says is what happens, and applied again nothing does."""
+    story = Story(db_url)  # the 30th of October
+
+    def put_allowance(text) -> list[str]:
+        declared = read(ALLOWED.format(text))
+        with story.db.read() as tx:
+            said = [str(x) for x in plans.plan(tx, declared, HUB).lines]
+        assert [str(x) for x in put(story.db, ALLOWED.format(text)).lines] == said
+        before = everything(story.db)
+        assert put(story.db, ALLOWED.format(text)).lines == [] and everything(story.db) == before
+        return said
+
+    assert put_allowance("{amount: 100, period: month}") == [
+        "+ wallet lab: overdraft 0",
+        "+ allowance lab: 100 per month, keeps nothing; from now on",
+    ]
+    assert allowance_of(story) == (Allowance(10**8, "month", 0), 100)
+    assert put_allowance("{amount: 120, period: month, carry: 20}") == [
+        "~ allowance lab: 100 -> 120 per month, keeps nothing -> keeps 20; from the next month on"
+    ]
+    assert allowance_of(story) == (Allowance(120 * 10**6, "month", 20 * 10**6), 100)
+    story.later(days=2)
+    assert allowance_of(story)[1] == 140
+    (gone,) = put_allowance("none")
+    assert gone.startswith("- allowance lab: was 120 per month, keeps 20; what is left expires")
+    assert "allowance" not in out(story.db)
+    # what is left of it is told, so giving it again refills nothing before its end
+    assert put_allowance("{amount: 50, period: month}") == [
+        "+ allowance lab: 50 per month, keeps nothing; from the next month on"
+    ]
+    assert allowance_of(story)[1] == 140
+    put_allowance("none")
+    story.later(days=31)
+    assert allowance_of(story)[1] == 0
+    assert put_allowance("{amount: 50, period: month}") == [
+        "+ allowance lab: 50 per month, keeps nothing; from now on"
+    ]
+    assert allowance_of(story)[1] == 50
+    assert audited(story.db).count("wallet.allowance_set") == 4
+    assert audited(story.db).count("wallet.allowance_removed") == 2
+    with story.db.read() as tx:
+        assert failed(check(tx)) == []
+    story.db.dispose()
+
+
+def test_an_allowance_for_each_person_follows_who_is_there(db_url):
+    story = Story(db_url)
+    each = "{name: '{group}', groups: [lab], allowance: {amount: 10, period: month, per: member}}"
+    people_ = "wallets: [{{name: lab, people: {{{}}}}}]"
+    put(story.db, f"group_wallets: {each}\n" + people_.format("ada: manager, bob: spender"))
+    assert allowance_of(story) == (Allowance(20 * 10**6, "month", 0), 20)
+    # somebody who was added by hand counts the next time
+    with story.db.write() as tx:
+        cy = people.resolve(tx, HUB, [PersonKey("cy")], tx.now)[PersonKey("cy")].id
+        wallets.set_member(tx, wallets.find(tx, "lab").id, cy, "spender", actor=BY)
+    (line,) = put(story.db, f"group_wallets: {each}").lines
+    assert str(line) == (
+        "~ allowance lab: 20 -> 30 per month, keeps nothing (3 x 10); from the next month on"
+    )
+    put(story.db, f"group_wallets: {each}\n" + people_.format(""))
+    assert allowance_of(story)[0] == Allowance(0, "month", 0)
+    story.db.dispose()
+
+
 def test_three_thousand_people_and_two_hundred_groups(db_url, capsys):
-    lines = ["group_wallets: {name: 'lab-{group}', starting_credit: 500, overdraft: 12.5}"]
+    lines = ["group_wallets: {name: 'lab-{group}', starting_credit: 500, overdraft: 12.5,",
+             "  allowance: {amount: 2, period: day, carry: full, per: member}}"]  # fmt: skip
     lines += ["groups:"] + [f"  - g{n}" for n in range(200)] + ["people:"]
     lines += [f"  - {{person: p{n}, wallet: lab-g{n % 200}}}" for n in range(3000)]
     text = "\n".join(lines)
@@ -276,7 +361,9 @@ def test_three_thousand_people_and_two_hundred_groups(db_url, capsys):
     assert plan.changes == []
     with db.read() as tx:
         assert tx.scalar(sa.select(sa.func.count()).select_from(t.wallet_members)) == 3000
-        assert tx.scalar(sa.select(sa.func.sum(t.wallets_.c.balance_micro))) == 200 * 500 * 10**6
+        # 500 for each group, 2 for each person
+        total = 200 * 500 * 10**6 + 3000 * 2 * 10**6
+        assert tx.scalar(sa.select(sa.func.sum(t.wallets_.c.balance_micro))) == total
         assert tx.scalar(sa.select(sa.func.count()).select_from(t.rules_)) == 201
         assert failed(check(tx)) == []
     with capsys.disabled():

@@ -7,11 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from jhub_usage.actions import check, listings, views
+from jhub_usage.demo import run
+from jhub_usage.domain.invariants import failed
 from jhub_usage.domain.rates import cost
 from jhub_usage.store.engine import Database
 from tests.support.browser import login
@@ -196,3 +199,30 @@ def test_a_database_with_real_data_is_left_alone(tmp_path, sqlite_url):
     with sqlite3.connect(path) as conn:
         assert conn.execute("select id from jhub_usage_hubs").fetchall() == [("production",)]
     conn.close()
+
+
+def test_the_past_is_the_same_each_time(tmp_path, monkeypatch):
+    """For a last day. Allowances come on time in it, also where nobody works at midnight."""
+    monkeypatch.setattr(run, "DAYS", 15)
+
+    def past(name: str) -> list[tuple]:
+        clock = [datetime(2026, 11, 5, 12, 34, tzinfo=UTC)]
+        db = Database(f"sqlite:///{tmp_path / name}", clock=lambda: clock[0])
+        db.upgrade()
+        run.make_past(db, clock)
+        with db.read() as tx:
+            assert failed(check.check(tx)) == []
+            made = [
+                (e["key"], e["amount_micro"], e["effective_at"], e["posted_at"], e["note"])
+                for wallet in views.wallet_views(tx)
+                for e in listings.entries(tx, wallet_id=wallet.id, limit=10_000)
+                if not re.match("(refund|transfer|grant)", e["key"])  # keys of those are any
+            ]
+        db.dispose()
+        return made
+
+    first = past("a.sqlite")
+    assert past("b.sqlite") == first
+    monthly = [e for e in first if e[0].endswith(":2026-11")]
+    assert [e[2] for e in monthly] == [datetime(2026, 11, 1, tzinfo=UTC)] * 2  # of two labs
+    assert all(e[3] == e[2] for e in first if re.fullmatch(r"allowance:\d+:2026-.*", e[0]))

@@ -4,12 +4,16 @@ import pytest
 
 from jhub_usage.domain.errors import BadInput
 from jhub_usage.domain.limits import (
+    PER_PERIOD,
+    Breach,
     Limit,
     amount_text,
+    full_text,
     require_limit,
     session_limit_s,
     strictest_breach,
 )
+from jhub_usage.domain.periods import PERIODS
 from jhub_usage.domain.shapes import Gpus, Shape
 
 GI = 2**30
@@ -113,11 +117,63 @@ def test_the_shortest_session_counts():
         (Limit("everyone", "gpus", 1, person="ada"), "has no person"),
         (Limit("wallet", "session_hours", 1, wallet_id=1), "Hours per session"),
         (Limit("person", "gpus", 1, person="ada", each=True), "Only a limit for a group"),
+        (Limit("person", "gpus", 1, person="ada", period="month"), "gpus has no period"),
+        (Limit("person", "gpu_hours", 1, person="ada"), "needs a period: day, week, month"),
+        (Limit("person", "credits", 1, person="ada", period="year"), "not 'year'"),
+        (Limit("everyone", "gpu_hours", 1, period="day"), "limited for a person, a group"),
+        (Limit("profile", "core_hours", 1, profile="big", period="day"), "limited for a person"),
     ],
 )
 def test_limits_that_can_not_be(limit, says):
     with pytest.raises(BadInput, match=says):
         require_limit(limit)
+
+
+@pytest.mark.parametrize("resource", PER_PERIOD)
+@pytest.mark.parametrize("period", PERIODS)
+@pytest.mark.parametrize(
+    "whom",
+    [
+        {"subject": "person", "person": "*"},
+        {"subject": "group", "group": "lab", "each": True},
+        {"subject": "wallet", "wallet_id": 7},
+        {"subject": "wallet_person", "wallet_id": 7, "person": "ada"},
+    ],
+    ids=lambda whom: whom["subject"],
+)
+def test_what_is_limited_per_period(resource, period, whom):
+    limit = Limit(resource=resource, amount=1, period=period, **whom)
+    assert require_limit(limit) is limit and limit.per_period
+
+
+def test_a_limit_per_period_may_be_the_strictest():
+    """What is left of each, relative to what is asked of it."""
+    at_once = Limit("person", "gpus", 2000, person="*", id=1)
+    monthly = Limit("person", "gpu_hours", 1, person="*", id=2, period="month")
+    usage = {("person", 1): {"gpus": 1000}}  # half of what is asked is left
+    for left, named in ((400, monthly), (600, at_once)):
+        breach = Breach(monthly, 1 - left, 1000)
+        found = strictest_breach([at_once, monthly], usage, SHAPE, 1, [breach])
+        assert found.limit == named
+    assert strictest_breach([monthly], usage, SHAPE, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (Limit("everyone", "gpus", 4000), "4 GPUs at once for everyone together"),
+        (Limit("wallet_person", "gpu_hours", 20 * 3_600_000, person="ada", wallet_id=7,
+               period="month"), "20 GPU-hours per month for ada within the wallet lab"),
+        (Limit("wallet", "credits", 12_500_000, wallet_id=7, period="week"),
+         "12.5 credits per week for the wallet lab"),
+        (Limit("group", "core_hours", 1_200_000, group="the wallet", each=True, period="day"),
+         "0.333 core-hours per day for each member of the wallet"),
+        (Limit("profile", "session_hours", 7200, profile="big"),
+         "2 hours per session for profile big"),
+    ],
+)  # fmt: skip
+def test_a_limit_in_full(limit, text):
+    assert full_text(limit, "lab") == text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from jhub_usage.adapters import files
 from jhub_usage.domain import plans
+from jhub_usage.domain.allowances import Allowance
 from jhub_usage.domain.declared import Problems, limit_amount_text, parse_limit_amount
 from jhub_usage.domain.declaring import declare
 from jhub_usage.domain.held import Held, HeldWallet
@@ -87,6 +88,108 @@ def test_starting_credit_is_given_once():
     plan = plans.plan(declared("wallets: [{name: lab, starting_credit: 600}]"), held)
     assert plan.grants == [] and plan.changes == []
     assert [line.sign for line in plan.lines] == ["="]
+
+
+def allowed(amount=100, period="month", carry=20, **more):
+    """The wallet lab with an allowance."""
+    kept = None if carry is None else carry * 10**6
+    made = Allowance(amount * 10**6, period, kept) if amount else None
+    wallet = HeldWallet(7, "lab", allowance=made, **more)
+    return Held(NOW, "observe", {"lab": wallet}, {"ada": 1, "bob": 2})
+
+
+@pytest.mark.parametrize(
+    ("declared_", "held", "expected"),
+    [
+        ("{amount: 100, period: month, carry: 20}", EMPTY,
+         "+ allowance lab: 100 per month, keeps 20; from now on"),
+        ("{amount: 100, period: month, carry: 20}", allowed(0),
+         "+ allowance lab: 100 per month, keeps 20; from now on"),
+        ("{amount: 7.5, period: day}", allowed(0, allowance_ends=True),
+         "+ allowance lab: 7.5 per day, keeps nothing; from the next day on"),
+        ("{amount: 120, period: month, carry: 20}", allowed(),
+         "~ allowance lab: 100 -> 120 per month, keeps 20; from the next month on"),
+        ("{amount: 100, period: month}", allowed(),
+         "~ allowance lab: 100 per month, keeps 20 -> keeps nothing; from the next month on"),
+        ("{amount: 30, period: week, carry: full}", allowed(),
+         "~ allowance lab: 100 per month, keeps 20 -> 30 per week, keeps everything; "
+         "from the next week on"),
+        ("none", allowed(), "- allowance lab: was 100 per month, keeps 20; "
+                            "what is left expires at the end of the month"),
+        ("{}", allowed(period="day"), "- allowance lab: was 100 per day, keeps 20; "
+                                      "what is left expires at the end of the day"),
+    ],
+)  # fmt: skip
+def test_an_allowance(declared_, held, expected):
+    said = lines(f"wallets: [{{name: lab, allowance: {declared_}}}]", held)
+    assert said[-1] == expected and len(said) == (2 if held is EMPTY else 1)
+
+
+@pytest.mark.parametrize(
+    ("declared_", "held"),
+    [
+        ("{amount: 100, period: month, carry: 20}", allowed()),
+        ("{amount: '100.000000', period: month, carry: full}", allowed(carry=None)),
+        ("none", allowed(0)),
+        ("{}", allowed(0, allowance_ends=True)),
+        ("", allowed()),  # a field without a value is one that is not given
+    ],
+)
+def test_an_allowance_that_is_so_already(declared_, held):
+    text = f"wallets: [{{name: lab, allowance: {declared_}}}]"
+    plan = plans.plan(declared(text), held)
+    assert (plan.lines, plan.allowances) == ([], [])
+
+
+EACH = """
+group_wallets:
+  - name: "{group}"
+    rule: false
+    groups: [lab, empty]
+    allowance: {amount: 100, period: month, carry: 20, per: member}
+"""
+
+
+def test_an_allowance_for_each_person_with_a_role():
+    """Counted as they will be: who goes by the same files does not count, who comes does."""
+    people = (
+        "wallets: [{name: lab, people: {bob: spender, cy: manager}}]\n"
+        "people: [{person: dan, wallet: lab}]\n"
+    )
+    held = Held(NOW, "observe", {
+        "lab": HeldWallet(7, "lab", people={"ada": "manager", "bob": "manager"},
+                          groups=frozenset({"lab"})),
+        "empty": HeldWallet(8, "empty", groups=frozenset({"empty"})),
+    }, people={"ada": 1, "bob": 2})  # fmt: skip
+    said = lines(people + EACH, held)
+    assert said[-2:] == [
+        "+ allowance lab: 300 per month, keeps 60 (3 x 100); from now on",
+        "= wallets 1: no allowance, as nobody has a role in empty",
+    ]
+    plan = plans.plan(declared(people + EACH), held)
+    assert plan.allowances == [("lab", Allowance(300_000_000, "month", 60_000_000))]
+    # when the last one goes, so does the allowance
+    gone = lines("wallets: [{name: lab, people: {}}]\n" + EACH, allowed(people={"ada": "spender"}))
+    assert "- allowance lab: was 100 per month, keeps 20; what is left expires at the end of the " \
+           "month" in gone  # fmt: skip
+    # what a wallet says of itself goes first
+    own = "wallets: [{name: lab, people: {ada: spender}, allowance: {amount: 1, period: day}}]\n"
+    assert "+ allowance lab: 1 per day, keeps nothing; from now on" in lines(own + EACH)
+
+
+def test_an_allowance_for_each_group():
+    text = EACH.replace(", per: member", ", per: group")
+    assert [x for x in lines(text) if "allowance" in x] == [
+        "+ allowance empty: 100 per month, keeps 20; from now on",
+        "+ allowance lab: 100 per month, keeps 20; from now on",
+    ]
+
+
+def test_an_allowance_for_so_many_that_nobody_could_count_it():
+    people = ", ".join(f"p{n}: spender" for n in range(11))
+    text = f"wallets: [{{name: lab, people: {{{people}}}}}]\n" + EACH.replace("100", "100000000")
+    (problem,) = problems(text)
+    assert "allowance of 'lab'" in problem and "beyond 1,000,000,000" in problem
 
 
 def test_a_template_makes_a_wallet_and_a_rule_for_each_group():
@@ -189,6 +292,17 @@ def test_limits_are_written_exactly(resource, amount):
 
 
 BAD = [
+    ("wallets: [{name: a, allowance: 100}]", "must be fields (amount, period, carry)"),
+    ("wallets: [{name: a, allowance: {amount: 1}}]", "allowance: The field 'period' is missing"),
+    ("wallets: [{name: a, allowance: {amount: 1, period: year}}]", "one of day, week, month"),
+    ("wallets: [{name: a, allowance: {amount: 0, period: day}}]", "`allowance: none` takes it"),
+    ("wallets: [{name: a, allowance: {amount: -1, period: day}}]", "amount must not be negative"),
+    ("wallets: [{name: a, allowance: {amount: x, period: day}}]", "'x' is not a number"),
+    ("wallets: [{name: a, allowance: {amount: 1, period: day, carry: some}}]", "'some' is not a"),
+    ("wallets: [{name: a, allowance: {amount: 1, period: day, carry: -1}}]", "carry must not be"),
+    ("wallets: [{name: a, allowance: {amount: 1, period: day, per: member}}]", "no field 'per'"),
+    ("group_wallets: {name: '{group}', allowance: {amount: 1, period: day, per: head}}",
+     "one of group, member"),
     ("wallets: [{name: lab, overdraft: -1}]", "wallets[1].overdraft: The overdraft must not"),
     ("wallets: [{name: lab, overdraft: 1e12}]", "beyond 1,000,000,000 credits"),
     ("wallets: [{name: lab, overdraft: 0.0000001}]", "more than six decimals"),
@@ -223,7 +337,7 @@ BAD = [
     ("limits: [{resource: gpus, amount: -1}]", "must not be negative"),
     ("limits: [{resource: gpus, amount: 1e40}]", "too large"),
     ("limits: [{resource: gpus, amount: 0.0001}]", "finer than gpus are counted"),
-    ("limits: [{resource: gpu, amount: 1}]", "one of gpus, cpu, memory, servers, session_hours"),
+    ("limits: [{resource: gpu, amount: 1}]", "one of gpus, cpu, memory, servers, gpu_hours"),
     ("limits: [{resource: gpus, amount: 1, group: a, person: b}]", "not for group and person"),
     ("limits: [{resource: gpus, amount: 1, person: a, each: true}]", "Only a limit for a group"),
     ("limits: [{resource: gpus, amount: 1, everyone: yes, person: a}]", "has no person"),
@@ -282,6 +396,9 @@ def test_a_nested_bomb_is_refused_quickly():
     [
         ("wallets.csv", "name,overdraft,groups\nlab,12.5,a; b\n",
          "wallets: [{name: lab, overdraft: 12.5, groups: [a, b]}]"),
+        ("wallets.csv", "name,allowance,period,carry\nlab,12.5,week,full\nold,none,,\nx,,,\n",
+         "wallets: [{name: lab, allowance: {amount: 12.5, period: week, carry: full}}, "
+         "{name: old, allowance: none}, {name: x}]"),
         ("x.csv", "\ufeffperson;wallet;role\nada;lab;manager\nbob;lab;\ncy;;\n",
          "people: [{person: ada, wallet: lab, role: manager}, {person: bob, wallet: lab}, "
          "{person: cy}]"),
@@ -316,6 +433,7 @@ def test_csv_says_the_same_as_yaml(name, text, same_as):
     ("name", "text", "expected"),
     [
         ("what.csv", "a,b\n1,2\n", "is not clear"),
+        ("wallets.csv", "name,overdraft,period\nlab,0,month\n", "The field 'amount' is missing"),
         ("wallets.csv", "name,colour\n", "There is no column 'colour' for wallets"),
         ("wallets.csv", "name,name\n", "is there twice"),
         ("wallets.csv", "", "must name the columns"),

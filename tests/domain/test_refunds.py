@@ -113,14 +113,23 @@ def test_a_part_is_rounded_down_once(amounts, percent):
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 100), st.integers(-50, 150), st.integers(0, 200)),
-             max_size=6),
+    st.lists(
+        st.tuples(
+            st.integers(1, 100), st.integers(-50, 150), st.integers(0, 200), st.integers(0, 60),
+            st.booleans(),
+        ),
+        max_size=6,
+    ),
     st.integers(0, 300),
 )  # fmt: skip
 def test_never_more_than_is_left(rows, most):
-    held = [Charge(n, T0, T0, amount, back) for n, (amount, back, _) in enumerate(rows)]
-    found = dict(to_give(held, [wanted for *_, wanted in rows], most))
-    assert sum(found.values()) <= most
+    held = [
+        Charge(n, None if besides else T0, T0, amount, back, taken)
+        for n, (amount, back, _, taken, besides) in enumerate(rows)
+    ]
+    wanted = [row[2] for row in rows]
+    found = dict(to_give(held, wanted, most))
+    assert sum(found.values()) <= min(most, sum(wanted))
     for charge in held:
         assert 0 <= found.get(charge.id, 0) <= max(0, charge.amount_micro - charge.back_micro)
     assert all(amount > 0 for amount in found.values())

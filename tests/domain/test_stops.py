@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jhub_usage.domain.limits import Limit
+from jhub_usage.domain.period_limits import Ending, Window
 from jhub_usage.domain.sessions import Meter
-from jhub_usage.domain.stops import Running, guard_trips, may_stop, wallet_dues
+from jhub_usage.domain.stops import REASONS, Running, guard_trips, may_stop, wallet_dues
 from jhub_usage.domain.wallets import Wallet
 
 T0 = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -71,6 +73,70 @@ def due(balance, minute, warned=None, meter=METER, overdraft=0, protected=None):
 )  # fmt: skip
 def test_warn_and_stop(story, arguments, what):
     assert due(**arguments) == what, story
+
+
+def ends(minute, *, anew=24 * 60):
+    """A limit per period that ends a session at a minute, and begins anew at another."""
+    limit = Limit("person", "gpu_hours", 1, person="ada", period="day", id=7)
+    return Ending(minutes(minute), limit, Window("day", "2026-11-20", T0, minutes(anew)))
+
+
+@pytest.mark.parametrize(
+    ("story", "minute", "warned", "ending", "more", "what"),
+    [
+        ("far away", 40, None, ends(60), {}, "-"),
+        ("near: a warning", 50.5, None, ends(60), {}, "period_limit warn 60.5"),
+        ("used up", 60, 50, ends(60), {}, "period_limit stop 60"),
+        ("learnt late: the whole lead", 90, None, ends(60), {}, "period_limit warn 100"),
+        ("it begins anew before anybody could be stopped", 90, None, ends(60, anew=100), {}, "-"),
+        ("just not", 90, None, ends(60, anew=100.1), {}, "period_limit warn 100"),
+        ("warned in time it is stopped before that", 90, 80, ends(90, anew=91), {},
+         "period_limit stop 90"),
+        ("protected beyond that", 90, 80, ends(90, anew=100), {"protected": 120}, "-"),
+        ("the wallet is empty before", 55, 40, ends(60), {"balance": 3_600_000},
+         "wallet_empty stop 55"),
+        ("or only as the limit begins anew", 90, None, ends(60, anew=95), {"balance": 6_000_000},
+         "wallet_empty warn 100"),
+        ("of two at once any", 60, 50, ends(60), {"limit_at": minutes(60)},
+         "period_limit stop 60"),
+    ],
+)  # fmt: skip
+def test_limits_per_period(story, minute, warned, ending, more, what):
+    protected = more.get("protected")
+    running = Running(
+        replace(METER, limit_at=more.get("limit_at")),
+        None if warned is None else minutes(warned),
+        None if protected is None else minutes(protected),
+        ending,
+    )
+    wallet = Wallet(1, "lab", more.get("balance", 10**9), 0)
+    dues = wallet_dues(wallet, [running], minutes(minute), LEAD)
+    told = "-"
+    for due in dues:
+        verb = "warn" if due.warn else "stop" if due.stop else "wait"
+        told = f"{due.reason} {verb} {round((due.stop_at - T0).total_seconds() / 60, 3):g}"
+        assert due.reason in REASONS
+        assert (due.ending is ending) is (due.reason == "period_limit")
+    assert told == what, story
+
+
+def test_observed_nobody_is_warned_so_nobody_is_warned_late():
+    """In the last minutes of a period it is told what would have been stopped all the same."""
+    wallet, running = Wallet(1, "lab", 10**9, 0), [Running(METER, ending=ends(60, anew=65))]
+    assert wallet_dues(wallet, running, minutes(61), LEAD) == []
+    (due,) = wallet_dues(wallet, running, minutes(61), LEAD, observed=True)
+    assert (due.reason, due.over) == ("period_limit", True)
+    (due,) = wallet_dues(wallet, running, minutes(59), LEAD, observed=True)
+    assert not due.over
+
+
+@pytest.mark.parametrize(
+    ("story", "ending", "allowed"),
+    [("used up", ends(60), True), ("raised", ends(60.1), False), ("lifted", None, False)],
+)
+def test_a_limit_per_period_is_asked_again(story, ending, allowed):
+    wallet = Wallet(1, "lab", 10**9, 0)
+    assert may_stop(wallet, [METER], "s", "period_limit", minutes(60), ending) is allowed, story
 
 
 def test_a_session_whose_money_is_up_is_over_although_nobody_was_warned():

@@ -115,6 +115,8 @@ def check_reply(method: str, path: str, answer: Answer) -> None:
     for route in API_ROUTES:
         if route.method == method and re.fullmatch(pattern(route.path), bare):
             assert answer.status == route.status, (route.name, answer.status)
+            if answer.headers["Content-Type"].startswith("text/csv"):
+                return
             schema = {**route.reply, "components": {"schemas": COMPONENTS}}
             jsonschema.validate(answer.json, schema)
             return

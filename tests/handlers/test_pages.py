@@ -2,13 +2,15 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from bs4 import BeautifulSoup
 
-from jhub_usage.actions import exemptions, limits, stops, wallets
+from jhub_usage.actions import exemptions, limits, requests, stops, wallets
 from jhub_usage.actions import modes as mode_actions
 from jhub_usage.domain.limits import Limit
+from jhub_usage.domain.periods import MONTH, UTC_CALENDAR
 from jhub_usage.handlers.look import json_in_html
 from jhub_usage.handlers.routes import PAGE_ROUTES
 from jhub_usage.scopes import ACCESS
@@ -30,13 +32,18 @@ async def world(site):
         site.login(role)
     for name in ("ada", "eve"):
         site.hub.add(name)
-    return World(site)
+    made = World(site)
+    for person in ("ada", "mia"):
+        made.ask_credit(person, note=HOSTILE)
+    site.act(requests.decline, made.ask_credit("ada"), note=HOSTILE, by_right=True)
+    return made
 
 
 def paths(world) -> list[str]:
     found = []
     for route in PAGE_ROUTES:
         path = route.path.replace("{wallet_id:int}", str(world.lab))
+        path = path.replace("{label:month}", UTC_CALENDAR.label(MONTH, datetime.now(UTC)))
         if "{session_id" in path:
             found += [f"sessions/{s}" for s in (world.running, world.ended, world.refused)]
         else:
@@ -119,7 +126,10 @@ async def test_what_a_newcomer_sees(world):
     text = answer.soup.find("main").get_text(" ", strip=True)
     assert "Nothing of yours is running" in text and "Start a server" in text
     assert "No server of yours has ended yet" in text
-    assert answer.soup.find("nav", {"aria-label": "Usage"}) is None, "no admin's pages are offered"
+    links = answer.soup.find("nav", {"aria-label": "Usage"}).find_all("a")
+    assert [a["href"] for a in links] == ["/services/usage/", "/services/usage/usage"], (
+        "no admin's pages are offered"
+    )
 
 
 async def test_empty_lists_say_what_to_do(site):
@@ -127,6 +137,7 @@ async def test_empty_lists_say_what_to_do(site):
     for path, words in (
         ("admin", "No server is running"),
         ("admin/wallets", "There is no wallet yet"),
+        ("admin/requests", "Nobody waits for an answer"),
         ("admin/limits", "There are no limits"),
         ("admin/decisions", "There is no such decision"),
         ("admin/modes", "Every wallet follows the switch"),
@@ -156,12 +167,12 @@ async def test_a_manager_sees_the_forms_they_may_use(world):
         )
     }
     assert "POST wallets/N/transfer" in forms
-    assert not any("grant" in f or "PATCH" in f or "groups" in f for f in forms)
+    assert not any("wallets/N/grant" in f or "PATCH" in f or "groups" in f for f in forms)
 
 
 async def test_a_reader_sees_no_form_that_changes(world):
-    for path in ("admin", "admin/wallets", "admin/rates", "admin/rules", "admin/limits",
-                 f"wallets/{world.lab}"):  # fmt: skip
+    for path in ("admin", "admin/wallets", "admin/requests", "admin/rates", "admin/rules",
+                 "admin/limits", f"wallets/{world.lab}"):  # fmt: skip
         soup = (await page(world.site, READER, path)).soup
         assert not soup.find_all("form", attrs={"data-api": True}), path
 
@@ -186,7 +197,7 @@ async def test_every_form_calls_a_route_that_exists(world):
             assert len(routes) == 1, (path, form["data-api"])
             names = {
                 f["name"]
-                for f in form.find_all(["input", "select"])
+                for f in form.find_all(["input", "select", "textarea"])
                 if f.get("name") and f.get("data-kind") != "path"
             }
             known = set((routes[0].body or {}).get("properties", {}))
@@ -197,7 +208,8 @@ async def test_every_form_calls_a_route_that_exists(world):
     assert len(seen) > 15
 
 
-PATHS = {"{entry_id}": "1", "{wallet_id}": "1", "{kind}": "person"}
+PATHS = {"{entry_id}": "1", "{request_id}": "1", "{wallet_id}": "1", "{kind}": "person",
+         "{month}": "2026-10"}  # fmt: skip
 
 
 async def test_the_guard_waits_for_a_person(world):

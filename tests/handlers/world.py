@@ -13,6 +13,7 @@ from jhub_usage.actions import (
     modes,
     ownership,
     rates,
+    requests,
     rules,
     sessions,
     wallets,
@@ -79,6 +80,25 @@ class World:
             for kind, evidence in (("started", "start_returned"), ("ready", "hub_ready")):
                 self.see(decision.session_id, kind, at, evidence)
         return decision.session_id
+
+    def ask_credit(
+        self, name: str, *, credits=10, wallet_id=0, note="a deadline", groups=()
+    ) -> int:
+        """A request for credit for the lab, unless another wallet is named; its id."""
+        wallet_id = wallet_id or self.lab
+
+        def ask(tx, *, actor):
+            actor = ownership.acting(tx, actor, "hub", person(name))
+            return requests.ask(
+                tx, wallet_id, actor.person_id, credits * CREDIT, note=note, actor=actor,
+                groups=groups,
+            )  # fmt: skip
+
+        return self.site.act(ask)
+
+    def person_id(self, name: str) -> int:
+        """Our id of somebody who was seen before."""
+        return self.site.look(ownership.person_id, "hub", person(name))
 
     def see(self, session_id: str, kind: str, at, evidence: str, reason: str = "") -> None:
         sighting = Sighting(session_id, kind, at, evidence, reason)

@@ -1,8 +1,12 @@
 """The Hub's own pages in a browser: the price follows the choice, nothing overflows a phone."""
 
 import os
+import re
 
 import pytest
+
+from jhub_usage.actions import allowances
+from jhub_usage.domain.allowances import Allowance
 
 from ..support.browser import login
 from .books import BIG, CPU, GPU, Books, hub_config
@@ -19,6 +23,12 @@ def hub(module_hub_factory, tmp_path_factory):
     books = Books(f"sqlite:///{tmp_path_factory.mktemp('books') / 'usage.sqlite'}")
     wallet_id = books.wallet("lab", "48", group="lab")
     books.wallet("Physics", "8", group="lab")
+    for name, ended in (("a daily one", False), ("an old one", True)):
+        allowed = books.wallet(name, "4", group="lab")
+        how = {"policy": books.ctx.policy}
+        books.act(allowances.set_allowance, allowed, Allowance(10**9, "day"), **how)
+        if ended:
+            books.act(allowances.remove_allowance, allowed, **how)
     books.pay_group_from("lab", wallet_id)
     hub = module_hub_factory("hub6", hub_config(books.url, CONFIG, demo=True))
     yield hub
@@ -51,6 +61,17 @@ def test_the_price_follows_the_choice(hub, browser):
         )
         page.select_option("#jhub-usage-wallet", "Physics")
         assert "Physics lasts about 30 min" in lasts.inner_text()
+        page.select_option("#jhub-usage-wallet", "a daily one")
+        assert "a daily one lasts until its next allowance" in lasts.inner_text()
+        # a thousand that expires at midnight does not pay for 62 hours
+        page.select_option("#jhub-usage-wallet", "an old one")
+        left = re.search(r"an old one lasts about (?:(\d) d )?(\d+) (h|min)", lasts.inner_text())
+        assert left and int(left[1] or 0) <= 1, lasts.inner_text()
+        # the balance above says it of each wallet, so the form need not
+        words = page.inner_text("#jhub-usage-balance")
+        assert "$1,000.00 is left of the daily $1,000.00; it expires on" in words
+        assert "$1,000.00 is left of an allowance that has ended; it expires on" in words
+        assert page.locator("#jhub-usage-allowance").is_hidden()
         picture(page, "spawn")
         page.check(f"input[value={CPU}]")
         assert price.inner_text() == "free" and lasts.inner_text() == ""

@@ -1,8 +1,19 @@
 """Spawners that are not KubeSpawner: what their shape and profile are taken from."""
 
+import re
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
 import pytest
 from jupyterhub.spawner import Spawner
 from tornado.web import HTTPError
+
+from jhub_usage.actions import allowances, hubs, views
+from jhub_usage.domain.admission import Policy
+from jhub_usage.domain.allowances import Allowance
+from jhub_usage.spawning.form import _templates, wallet_line
+from jhub_usage.spawning.shapes import person_of
 
 from .books import BIG, GPU, PROFILES
 from .nocluster import make_spawner, spawn, stop
@@ -90,6 +101,43 @@ async def test_a_choice_of_wallets_and_how_long_they_last(make, books, config):
     assert 'name="jhub_usage_wallet"' in form and "<x>" not in form
     assert 'value="lab &lt;x&gt;"' in form and "$50.00 left" in form
     assert "<b>Big</b>" not in form
+
+
+async def test_what_is_left_of_an_allowance_stands_on_the_form(make, books, config):
+    """In words, with the day on which it expires in the zone of the setting."""
+    config.JHubUsage.profiles = PROFILES
+    config.JHubUsage.timezone = "Asia/Tokyo"
+    lab = books.wallet("lab", "50", group="lab")
+    books.act(allowances.set_allowance, lab, Allowance(100 * 10**6, "month", 20 * 10**6),
+              policy=Policy(timezone="Asia/Tokyo"))  # fmt: skip
+    books.act(hubs.install, "hub", timezone="Asia/Tokyo")
+    spawner = make(groups=["lab"])
+    form = await spawner.get_options_form()
+    words = (
+        r"\$100\.00 is left of the monthly \$100\.00; \$80\.00 of it expires on \w{3} 1 \w{3} 00:00"
+    )
+    assert re.search(words + r", when \$100\.00 comes\.", form)
+    # the balance on the Hub's pages says the same, and is made of the same line
+    offer = await spawner._usage_gateway.offer(person_of(spawner), ["lab"])
+    (line,) = [wallet_line(w, spawner._usage_settings) for w in offer.wallets if w.name == "lab"]
+    assert re.match(words, line["allowance"])
+    page = _templates().get_template("jhub-usage/balance.html")
+    balance = SimpleNamespace(balance=lambda user=None: {"mode": "enforce", "wallets": [line]})
+    assert re.search(words, page.render(jhub_usage=balance))
+
+
+async def test_a_wallet_lasts_through_what_comes(make, books, config):
+    """Two hours are left of it, and at midnight there is a day's allowance more."""
+    lab = books.wallet("lab", "0", group="lab")
+    books.act(allowances.set_allowance, lab, Allowance(10**9, "day"), policy=Policy())
+    (view,) = books.ctx.look(views.wallet_views, ids=[lab])
+    at = view.at.replace(hour=12)
+    low = replace(view, at=at, available_micro=8 * 10**6, burn_per_hour_micro=4 * 10**6)
+    line = wallet_line(replace(low, dry_at=at + timedelta(hours=50)), make()._usage_settings)
+    assert line["lasts"] == "2 d 2 h"
+    assert wallet_line(low, make()._usage_settings)["lasts"] == ""
+    plain = replace(low, allowance=None, outlook=None)
+    assert wallet_line(plain, make()._usage_settings)["lasts"] == "2 h"
 
 
 async def test_one_run_after_the_other_on_the_same_object(make, books):

@@ -17,7 +17,7 @@ from jhub_usage.domain.admission import Policy
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.errors import DatabaseUnavailable, UsageError
 from jhub_usage.domain.sightings import Sighting
-from jhub_usage.store import catalog
+from jhub_usage.store import catalog, period_use
 from jhub_usage.store import sessions as session_rows
 from jhub_usage.store.engine import Database
 
@@ -171,8 +171,22 @@ def sums_in_the_locking_statement():
         yield
 
 
+@contextlib.contextmanager
+def ended_before_open():
+    """Counters are read in a statement of their own, before the open sessions."""
+    real = period_use.read
+
+    def read(tx, scopes, days):
+        ended = real(tx, scopes, days).ended
+        return period_use.PeriodUse(real(tx, scopes, days).open, ended)
+
+    with mock.patch.object(period_use, "read", read):
+        yield
+
+
 BROKEN = {
     "": contextlib.nullcontext,
+    "ended before open": ended_before_open,
     "no gate": no_gate,
     "sums in the locking statement": sums_in_the_locking_statement,
 }

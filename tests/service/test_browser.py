@@ -10,8 +10,9 @@ from tests.support.browser import login
 from .hubs import Accounts, hub_config
 
 PAGES = (
-    "", "admin", "admin/sessions", "admin/wallets", "admin/rates", "admin/rules", "admin/limits",
-    "admin/decisions", "admin/modes", "admin/audit", "admin/configuration", "wallets/1",
+    "", "admin", "admin/sessions", "admin/wallets", "admin/requests", "admin/rates",
+    "admin/rules", "admin/limits", "admin/people", "admin/decisions", "admin/modes",
+    "admin/audit", "admin/configuration", "wallets/1",
 )  # fmt: skip
 
 
@@ -146,3 +147,25 @@ def test_a_refund(browser, hub):
         page.wait_for_selector("#usage-messages >> text=The refund is posted.")
         assert "the node was slow" in page.locator("#usage-main").text_content()
         assert not page.problems, page.problems
+
+
+def test_a_share_of_a_wallet_per_month(browser, hub):
+    """The form asks for a period where there is one; the person sees what is used of it."""
+    with browser.page() as page:
+        login(page, hub.url, "admin", hub.password)
+        visit(page, hub, "wallets/1")
+        page.get_by_text("New limit within this wallet").click()
+        form = page.locator("form[data-api$='/limits']")
+        assert not form.get_by_label("Period").is_visible()
+        form.get_by_label("What").select_option("gpu_hours")
+        assert form.get_by_label("Period").is_visible()
+        form.get_by_label("At most").fill("20")
+        form.get_by_label("For").fill("ada")
+        form.get_by_role("button", name="Set the limit").click()
+        page.wait_for_selector("text=ada within the wallet lab: 20 GPU-hours per month")
+        assert not page.problems, page.problems
+    with browser.page() as page:
+        login(page, hub.url, "ada", hub.password)
+        visit(page, hub, "")
+        assert "of 20 GPU-hours in " in page.locator("#usage-main").text_content()
+        assert page.locator("progress").is_visible()

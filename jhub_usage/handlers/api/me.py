@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from ...actions import ownership, views
+from ...domain import passes
 from .. import present
 from .sessions import shown
 
@@ -12,15 +13,17 @@ REFUSED_DAYS = 14
 
 
 async def show(call) -> dict:
-    return await call.look(mine, call.caller, call.settings.hub_id, call.ctx.cache)
+    return await call.look(mine, call.caller, call.settings.hub_id, call.ctx.cache, call.ctx.policy)
 
 
-def mine(tx, caller, hub_id: str, cache) -> dict:
+def mine(tx, caller, hub_id: str, cache, policy) -> dict:
     """Own wallets, running servers, the latest that ended, and what was not simply admitted."""
     person_id = ownership.person_id(tx, hub_id, caller.person)
     now = tx.now()
     since = now - timedelta(days=REFUSED_DAYS)
     wallets = views.my_wallets(tx, person_id, caller.groups, caller.name, cache)
+    catalog = cache.get(tx)
+    held = passes.valid(catalog.passes, person_id, now)
     running, recent, refused = [], [], []
     if person_id is not None:
         running = views.session_views(tx, person_id=person_id, open_only=True)
@@ -30,10 +33,11 @@ def mine(tx, caller, hub_id: str, cache) -> dict:
         )
     return {
         "name": caller.name,
-        "mode": cache.get(tx).mode,
+        "mode": catalog.mode,
         "at": now,
+        "pass_until": held.expires_at if held else None,
         "wallets": [present.wallet(w) for w in wallets if not w.closed],
-        "running": shown(tx, running),
-        "recent": shown(tx, recent),
+        "running": shown(tx, running, policy),
+        "recent": shown(tx, recent, policy),
         "refused": [present.decision(d) for d in refused if d["decided_at"] >= since],
     }

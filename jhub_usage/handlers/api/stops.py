@@ -6,10 +6,10 @@ from .sessions import shown
 
 
 async def show(call) -> dict:
-    return await call.look(state)
+    return await call.look(state, call.ctx.policy)
 
 
-def state(tx) -> dict:
+def state(tx, policy) -> dict:
     guard = actions.guard_state(tx)
     ids = listings.warned_ids(tx)
     return {
@@ -17,7 +17,7 @@ def state(tx) -> dict:
         "tripped_at": guard["tripped_at"],
         "count": guard["count"] or 0,
         "released_until_at": guard["released_until_at"],
-        "due": shown(tx, views.session_views(tx, ids=ids, limit=200)) if ids else [],
+        "due": shown(tx, views.session_views(tx, ids=ids, limit=200), policy) if ids else [],
     }
 
 

@@ -1,12 +1,20 @@
 """Wallets: who has how much, who may spend it, and what moves it by hand."""
 
+from functools import partial
+
+from ...actions import allowances, limit_uses, listings, ownership, views
 from ...actions import limits as limit_actions
-from ...actions import listings, ownership, views
 from ...actions import wallets as actions
+from ...domain.allowances import Allowance
 from ...domain.declared import parse_limit_amount
 from ...domain.errors import BadInput, NotAllowed, NotFound
 from ...domain.limits import Limit
+from ...domain.periods import PERIODS
 from .. import paging, parse, present
+from ..access import NEED_MANAGE
+from ..call import Route
+from ..schema import flag, maybe, obj, one_of, whole
+from ..schemas import AMOUNT, MICRO
 from .sessions import shown
 
 
@@ -25,16 +33,18 @@ def page(tx, query: dict) -> dict:
 
 
 async def show(call) -> dict:
-    return await call.look(one, call.path["wallet_id"], call.caller, call.settings.hub_id)
+    return await call.look(
+        one, call.path["wallet_id"], call.caller, call.settings.hub_id, call.ctx.policy
+    )
 
 
-def one(tx, wallet_id: int, caller, hub_id: str) -> dict:
+def one(tx, wallet_id: int, caller, hub_id: str, policy) -> dict:
     """A wallet with what the caller may see of it: a spender sees their own."""
     roles = ownership.roles_of(tx, hub_id, caller.person, caller.groups)
     found = views.wallet_views(tx, ids=[wallet_id], roles=roles)
     if not found:
         raise NotFound(f"There is no wallet {wallet_id}.")
-    person_id = _only_own(tx, wallet_id, caller, hub_id, roles)
+    person_id = only_own(tx, wallet_id, caller, hub_id, roles)
     running = views.session_views(tx, wallet_ids=[wallet_id], person_id=person_id, open_only=True)
     members = views.members(tx, wallet_id) if person_id is None else {"people": [], "groups": []}
     names = {wallet_id: found[0].name}
@@ -47,11 +57,23 @@ def one(tx, wallet_id: int, caller, hub_id: str) -> dict:
             for x in (views.catalog(tx).limits if person_id is None else ())
             if x.wallet_id == wallet_id
         ],
-        "running": shown(tx, running),
+        "limit_uses": _limit_uses(tx, wallet_id, names, caller, hub_id, person_id, policy),
+        "running": shown(tx, running, policy),
     }
 
 
-def _only_own(tx, wallet_id: int, caller, hub_id: str, roles) -> int | None:
+def _limit_uses(tx, wallet_id, names, caller, hub_id, person_id, policy) -> list[dict]:
+    """What is used of its limits per period: of all of them, or of those that bind a spender."""
+    if person_id is None:
+        found = limit_uses.of_wallet(tx, wallet_id, policy=policy, hub_id=hub_id)
+    else:
+        found = limit_uses.mine(
+            tx, person_id, caller.name, caller.groups, {wallet_id}, policy=policy
+        )
+    return [present.limit_use(u, names) for u in found if u.limit.wallet_id == wallet_id]
+
+
+def only_own(tx, wallet_id: int, caller, hub_id: str, roles) -> int | None:
     """The person whose things alone are shown, or None where all of it may be seen."""
     if caller.may("read", "manage", "admin") or roles.get(wallet_id) == "manager":
         return None
@@ -71,7 +93,7 @@ def entries_page(tx, wallet_id: int, caller, hub_id: str, query: dict) -> dict:
     rows = listings.entries(
         tx,
         wallet_id=wallet_id,
-        person_id=_only_own(tx, wallet_id, caller, hub_id, roles),
+        person_id=only_own(tx, wallet_id, caller, hub_id, roles),
         before_id=before[0] if before else None,
         limit=limit + 1,
     )
@@ -222,6 +244,7 @@ async def add_limit(call) -> dict:
         amount=parse_limit_amount(resource, call.body["amount"]),
         person=person,
         wallet_id=call.path["wallet_id"],
+        period=call.body.get("period", ""),
     )
     return await call.act(limit_actions.add, limit, show=lambda limit_id: {"id": limit_id})
 
@@ -237,3 +260,56 @@ async def delete_limit(call) -> dict:
 
     await call.act(lift)
     return {"id": limit_id}
+
+
+async def put_allowance(call) -> dict:
+    wallet_id, body = call.path["wallet_id"], call.body
+    wanted = Allowance(parse.amount(body), body["period"], _carry(body))
+    return await call.act(
+        allowances.set_allowance,
+        wallet_id,
+        wanted,
+        policy=call.ctx.policy,
+        begin_now=body.get("begin_now"),
+        show=lambda entry_id: {"id": wallet_id, "entry_id": entry_id},
+    )
+
+
+def _carry(body) -> int | None:
+    """How much of what is left is kept; None: all of it, 0 when nothing is said."""
+    micro = parse.amount(body, "carry", required=False)
+    if body.get("carry_all"):
+        if micro is not None:
+            raise BadInput("Give “carry” or “carry_all”, not both.", field="carry")
+        return None
+    return micro or 0
+
+
+async def delete_allowance(call) -> dict:
+    wallet_id = call.path["wallet_id"]
+    await call.act(allowances.remove_allowance, wallet_id, policy=call.ctx.policy)
+    return {"id": wallet_id}
+
+
+# -- the table of routes --------------------------------------------------------------------------
+
+PUT, DELETE = partial(Route, "PUT"), partial(Route, "DELETE")
+
+ALLOWANCE_BODY = {
+    "amount": AMOUNT, "amount_micro": MICRO, "period": one_of(*PERIODS),
+    "carry": AMOUNT, "carry_micro": MICRO,
+    "carry_all": flag("All of what is left is kept; without it and `carry` nothing is."),
+    "begin_now": flag("The new amount comes at once. Left out: a first one does, a changed one "
+                      "with the next period."),
+}  # fmt: skip
+
+ROUTES = (
+    PUT("api/wallets/{wallet_id:int}/allowance", put_allowance, NEED_MANAGE,
+        "Give the wallet credit each day, week or month", keyed=True,
+        body=obj(ALLOWANCE_BODY, optional=tuple(x for x in ALLOWANCE_BODY if x != "period")),
+        reply=obj({"id": whole(),
+                   "entry_id": maybe(whole("What was booked at once, if anything was."))})),
+    DELETE("api/wallets/{wallet_id:int}/allowance", delete_allowance, NEED_MANAGE,
+           "No more allowance; what is left of it expires at the end of its period",
+           reply=obj({"id": whole()})),
+)  # fmt: skip

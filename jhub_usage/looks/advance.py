@@ -1,0 +1,54 @@
+"""Allowances and month ends are booked on time, a batch of wallets in each transaction.
+
+Whoever locks a wallet books what is due for it first, so nothing hangs on this pass; it is for
+wallets that nobody touches. One that is too far behind is left alone and told: the clock may be
+wrong.
+"""
+
+import logging
+
+from ..actions import advancing
+from ..domain.audit import SYSTEM
+
+log = logging.getLogger("jhub_usage.loops")
+
+#: A batch may wait for wallets that others hold.
+TIMEOUT_S = 60.0
+#: So many wallets are named in the warning.
+NAMED = 5
+
+
+async def run(service) -> dict:
+    """One pass: batches until nothing is due; what was booked, in numbers, and who is behind."""
+    ctx, after_id, wallets, entries, behind = service.ctx, 0, 0, 0, []
+    while True:
+        after_id, count, booked, late = await ctx.act_soon(
+            advancing.advance_due, after_id, policy=ctx.policy, actor=SYSTEM, timeout_s=TIMEOUT_S
+        )
+        wallets, entries, behind = wallets + count, entries + booked, [*behind, *late]
+        if not after_id:
+            break
+    if entries:
+        log.info({"message": "booked what was due", "wallets": wallets, "entries": entries})
+    found = {"wallets": wallets, "entries": entries}
+    if behind:
+        found |= {"behind": len(behind), "named": behind[:NAMED]}
+        log.error({"message": "too far behind the clock", **found})
+    return found
+
+
+def warnings(notes: dict | None) -> list[dict]:
+    """What the last pass left alone, in words; ``notes`` is what it gave back."""
+    count = (notes or {}).get("behind", 0)
+    if not count:
+        return []
+    named = ", ".join(notes["named"])
+    if count > NAMED:
+        named += f" and {count - NAMED} more"
+    whose = "wallet" if count == 1 else f"{count} wallets"
+    text = (
+        f"The books of the {whose} {named} are more than 62 days behind the clock, so nothing is "
+        "booked and nothing starts there. If the clock is right, run `jhub-usage advance`; "
+        "`jhub-usage advance --dry-run` shows what it would book."
+    )
+    return [{"code": "catch_up", "text": text[:2000]}]

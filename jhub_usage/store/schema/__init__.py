@@ -1,0 +1,1 @@
+"""The tables, by topic; ``store.tables`` has all of them."""
