@@ -91,10 +91,8 @@ def advise(tx: Tx, ask: Ask, *, policy: Policy, cache) -> Decision:
         meters[payer.wallet.id] = list(ahead.meters)
     person_id = person.id if person else 0
     usage = sessions.usage(tx, _scopes([ask], catalog, {ask.session_id: person_id}), now)
-    held = period_limits.held(
-        tx, [(ask, person_id, payer.wallet_id)], catalog.limits,
-        policy=policy, calendar=catalog.calendar(policy.timezone), now=now,
-    )  # fmt: skip
+    paid = [(ask, person_id, payer.wallet_id)]
+    held = period_limits.held(tx, paid, catalog, policy=policy, now=now)
     return _judge(ask, payer, person_id, meters, usage, held, catalog, policy, now)[0]
 
 
@@ -184,16 +182,10 @@ def _decide(
     locked |= {i: a.wallet for i, a in ahead.items() if a is not None}
     meters |= {i: list(a.meters) for i, a in ahead.items() if a is not None}
     now = advancing.clamped(now, locked.values())
-    usage = {
-        scope: dict(sums)
-        for scope, sums in sessions.usage(
-            tx, _scopes(asks, catalog, {s: p.id for s, p in who.items()}), now
-        ).items()
-    }
-    held = period_limits.held(
-        tx, [(a, who[a.session_id].id, chosen[a.session_id].wallet_id) for a in asks],
-        catalog.limits, policy=policy, calendar=tx.kept["calendar"], now=now,
-    )  # fmt: skip
+    scopes = _scopes(asks, catalog, {s: p.id for s, p in who.items()})
+    usage = {scope: dict(sums) for scope, sums in sessions.usage(tx, scopes, now).items()}
+    paid = [(a, who[a.session_id].id, chosen[a.session_id].wallet_id) for a in asks]
+    held = period_limits.held(tx, paid, catalog, policy=policy, now=now)
     if failed_open_at is not None:
         failed_open_at = min(failed_open_at, now)
     decided = []
@@ -237,8 +229,10 @@ def _judge(
         no_rate = Reason(error.code, error.message + " Choose another profile, "
                          "or ask an administrator to set a rate.")  # fmt: skip
     hold, left, limit_s = 0, None, limits.session_limit_s(applying)
-    new = _new(ask, price, now, limit_s, policy, billed=not exempt)
-    per_period = breaches(applying, held, new, person_id)
+    per_period = []
+    if held.windows:
+        new = _new(ask, price, now, limit_s, policy, billed=not exempt)
+        per_period = breaches(applying, held, new, person_id)
     if mode == "off":
         reason = Reason("off", "Accounting is switched off: nothing is refused or billed.")
     elif exempt:

@@ -144,7 +144,8 @@ def _plan(
     before = Boundaries.of(row)
     vouched = all(getattr(row, f"{name}_evidence") == OPERATOR for name in named)
     whole = after.cost(row)
-    amount = row.charged_micro - whole if row.billed and row.wallet_id is not None else 0
+    books = after != before and row.billed and row.wallet_id is not None
+    amount = row.charged_micro - whole if books else 0
     gifts = sa.select(_E.key, _E.amount_micro).where(_E.session_id == row.id, _E.goodwill)
     given = tx.execute(gifts).all()
     waived = any(g.key.startswith("waiver:") for g in given)
@@ -180,7 +181,12 @@ def _book(
         ends = (before.billed_until_at, after.billed_until_at)
         maintenance.look_again(tx, row.node, min(begins), max(ends))
     if settled and settling.failed_start(new):
-        settling.waive(tx, row.id, policy=policy, actor=actor, now=now)
+        if not settling.failed_start(row):
+            settling.waive(tx, row.id, policy=policy, actor=actor, now=now)
+        elif planned.waived_micro:
+            settling.waive_besides(
+                tx, new, planned.waived_micro, policy=policy, actor=actor, now=now
+            )
     told = {"end_reason": new.end_reason} if new.end_reason != row.end_reason else {}
     if not planned.amount_micro:
         told["note"] = note  # else it stands with the entry

@@ -43,17 +43,16 @@ def days_of(windows: Iterable[Window]) -> dict[str, tuple[str, str]]:
 def held(
     tx: Tx,
     asks: Iterable[tuple[Ask, int, int | None]],
-    limits: Iterable[Limit],
+    config: catalog.Catalog,
     *,
     policy: Policy,
-    calendar: Calendar,
     now: datetime,
 ) -> Held:
     """What is taken of the limits per period that these asks fall under.
 
     Each ask comes with the id of its person and that of the wallet that pays, if one does.
     """
-    limits = tuple(limits)
+    limits, calendar = config.limits, config.calendar(policy.timezone)
     if not any(x.per_period for x in limits):
         return Held(now)
     scopes: dict[tuple, set[str]] = {}

@@ -172,22 +172,31 @@ def waive(tx: Tx, session_id: str, *, policy: Policy, actor: Actor, now: datetim
     ).all()
     for charge in charges:
         left = ledger.refundable(tx, charge)
-        if left <= 0:
-            continue
-        ledger.post(
-            tx,
-            ledger.NewEntry(
-                wallet_id=row.wallet_id,
-                kind="refund",
-                amount_micro=left,
-                key=f"waiver:{row.id}:{charge.id}",
-                effective_at=row.ended_at,
-                session_id=row.id,
-                corrects_id=charge.id,
-                goodwill=True,
-                note="The start failed.",
-            ),
-            actor=actor,
-            now=now,
-            timezone=policy.timezone,
-        )
+        if left > 0:
+            _waive(tx, row, charge.id, left, policy=policy, actor=actor, now=now)
+
+
+def waive_besides(tx: Tx, row, amount: int, *, policy: Policy, actor: Actor, now: datetime) -> None:
+    """Give back what the last correction of a waived start's boundaries charged besides.
+
+    That, and no more: what people booked on it by hand stays as they said.
+    """
+    entry_id = tx.scalar(sa.select(_E.id).where(_E.key == f"correction:{row.id}:{row.revision}"))
+    _waive(tx, row, entry_id, amount, policy=policy, actor=actor, now=now)
+
+
+def _waive(
+    tx: Tx, row, charge_id: int, amount: int, *, policy: Policy, actor: Actor, now: datetime
+) -> None:
+    entry = ledger.NewEntry(
+        wallet_id=row.wallet_id,
+        kind="refund",
+        amount_micro=amount,
+        key=f"waiver:{row.id}:{charge_id}",
+        effective_at=row.ended_at,
+        session_id=row.id,
+        corrects_id=charge_id,
+        goodwill=True,
+        note="The start failed.",
+    )
+    ledger.post(tx, entry, actor=actor, now=now, timezone=policy.timezone)

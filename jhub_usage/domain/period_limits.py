@@ -194,6 +194,8 @@ def breaches(limits: Iterable[Limit], held: Held, new: Open, person_id: int) -> 
 
 def counted(limits: Iterable[Limit], held: Held, new: Open, person_id: int) -> Held:
     """The same with a session that was let in: the next ask of the transaction sees it."""
+    if not held.windows:
+        return held
     scopes = {x.scope(person_id) for x in limits if x.per_period}
     every = {of.label: of for windows_of in held.windows.values() for of in windows_of}
     more = {

@@ -1,4 +1,4 @@
-"""Warn, then stop, what its wallet or its time limit ends (rule 14).
+"""Warn, then stop, what its wallet or a limit ends (rule 14).
 
 The decision is the database's, under locks; here the Hub is asked what runs, the decision is
 confirmed right before each try, and the Hub is told to stop.

@@ -15,7 +15,6 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..domain.privacy import ERASED, Renamed
-from . import periods
 from . import tables as t
 from .engine import Tx
 
@@ -123,8 +122,6 @@ def theirs(tx: Tx, whose: Whose, now: datetime) -> Counter:
     )
     still_open = sa.and_(_W.id == whose.wallet_id, _W.closed_at.is_(None))
     tx.execute(t.wallets_.update().where(still_open).values(closed_at=now))
-    # a month that is being closed has its names, or will see the new one
-    periods.closed_through(tx)
     m = t.month_names.c
     for kind, subject_id, name in (
         ("person", whose.person_id, names.new_name),

@@ -30,7 +30,7 @@ _ROW = (
 
 
 def _none(of: sa.Column) -> sa.ColumnElement:
-    return sa.cast(sa.null(), of.type).label(of.name)
+    return sa.cast(sa.null(), of.type)
 
 
 def _sum(part: sa.ColumnElement) -> sa.ColumnElement:
@@ -74,101 +74,119 @@ def read(tx: Tx, scopes: Collection[tuple], days: Mapping[str, tuple[str, str]])
     wanted = set(scopes)
     if not wanted:
         return PeriodUse()
-    found = list(tx.execute(_statement(wanted, days)))
-    opened, ended = defaultdict(list), defaultdict(lambda: NOTHING)
-    rows = [r for r in found if r.kind == _OPEN]
-    groups = _groups(tx, wanted, [r.id for r in rows])
-    for r in rows:
-        row = OpenRow(sessions.meter(r), usage.size(r), r.limit_s)
-        of_groups = groups.get(r.id, ())
-        for scope in _scopes_of(wanted, r.person_id, r.wallet_id, of_groups):
-            opened[scope].append(row)
+    found = list(tx.execute(_statement(_by_kind(wanted), days)))
+    opened, ended = defaultdict(list), {}
+    groups = _groups(tx, wanted, [r.id for r in found if r.kind == _OPEN])
     for r in found:
         if r.kind == _OPEN:
+            row = OpenRow(sessions.meter(r), usage.size(r), r.limit_s)
+            for scope in _scopes_of(r.person_id, r.wallet_id, groups.get(r.id, ())):
+                if scope in wanted or _each(scope) in wanted:
+                    opened[scope].append(row)
             continue
-        gpu_us, cpu_us, cost_micro = (
-            getattr(r, f"{name}_high") * _HALF + getattr(r, f"{name}_low") for name in usage.COUNTED
-        )
-        used = Used(gpu_us=gpu_us, cpu_us=cpu_us, cost_micro=cost_micro)
-        if r.group_name:
-            of = _scopes_of(wanted, r.person_id, None, (r.group_name,), only_groups=True)
-        else:
-            of = _scopes_of(wanted, r.person_id, r.wallet_id, ())
-        for scope in of:
-            ended[scope, r.kind] += used
+        scope = _SCOPES[r.kind](r)
+        if scope in wanted or _each(scope) in wanted:
+            gpu_us, cpu_us, cost_micro = (
+                getattr(r, f"{n}_high") * _HALF + getattr(r, f"{n}_low") for n in usage.COUNTED
+            )
+            used = Used(gpu_us=gpu_us, cpu_us=cpu_us, cost_micro=cost_micro)
+            ended[scope, r.period] = used
     return PeriodUse(opened, ended)
 
 
-def _scopes_of(
-    wanted: set[tuple], person_id: int, wallet_id: int | None, groups, *, only_groups: bool = False
-) -> Iterator[tuple]:
-    """Those of the scopes that a session, or a counter, falls under."""
-    possible = [("group", g, p) for g in groups for p in (None, person_id)]
-    if not only_groups:
-        possible += [("person", person_id), ("wallet", wallet_id)]
-        possible.append(("wallet_person", wallet_id, person_id))
-        if ("wallet_person", wallet_id, EACH) in wanted:
-            yield possible.pop()
-    yield from (scope for scope in possible if scope in wanted)
+def _scopes_of(person_id: int, wallet_id: int | None, groups: Collection[str]) -> Iterator[tuple]:
+    """Those that an open session falls under."""
+    yield ("person", person_id)
+    if wallet_id is not None:
+        yield ("wallet", wallet_id)
+        yield ("wallet_person", wallet_id, person_id)
+    for group in groups:
+        yield ("group", group, None)
+        yield ("group", group, person_id)
 
 
-def _statement(wanted: set[tuple], days: Mapping[str, tuple[str, str]]) -> sa.CompoundSelect:
-    here, names = _where(wanted, _S, _in_groups), _where(wanted, _U, _of_groups)
+def _each(scope: tuple) -> tuple:
+    """The scope of each person within the same wallet, in place of one person's."""
+    return ("wallet_person", scope[1], EACH) if scope[0] == "wallet_person" else scope
+
+
+#: What counters are summed by, for each kind of scope, and the scope of such a sum.
+_KEYS = {
+    "person": (_U.person_id,),
+    "wallet": (_U.wallet_id,),
+    "wallet_person": (_U.wallet_id, _U.person_id),
+    "group": (_U.group_name,),
+    "member": (_U.group_name, _U.person_id),
+}
+_SCOPES = {
+    "person": lambda r: ("person", r.person_id),
+    "wallet": lambda r: ("wallet", r.wallet_id),
+    "wallet_person": lambda r: ("wallet_person", r.wallet_id, r.person_id),
+    "group": lambda r: ("group", r.group_name, None),
+    "member": lambda r: ("group", r.group_name, r.person_id),
+}
+
+
+def _by_kind(wanted: set[tuple]) -> dict[str, list[tuple]]:
+    """Scopes by what their counters are summed by."""
+    found = defaultdict(list)
+    for scope in wanted:
+        member = scope[0] == "group" and scope[2] is not None
+        found["member" if member else scope[0]].append(scope)
+    return found
+
+
+def _statement(kinds: Mapping[str, list[tuple]], days) -> sa.CompoundSelect:
     opened = sa.select(
         sa.literal(_OPEN).label("kind"),
+        sa.literal("").label("period"),
         _S.person_id,
         _S.wallet_id,
         sa.literal("").label("group_name"),
         *_ROW,
         *(sa.cast(sa.null(), sa.BigInteger).label(name) for name in _SUMS),
-    ).where(sessions.IS_OPEN, here)
-    of_person = (_U.person_id, _U.wallet_id, _U.group_name)
+    ).where(
+        sessions.IS_OPEN,
+        sa.or_(*(_where(kind, scopes, _S, _in_groups) for kind, scopes in kinds.items())),
+    )
     return sa.union_all(
         opened,
         *(
             sa.select(
+                sa.literal(kind),
                 sa.literal(period),
-                *of_person,
+                *(
+                    column if any(column is key for key in _KEYS[kind]) else _none(column)
+                    for column in (_U.person_id, _U.wallet_id, _U.group_name)
+                ),
                 *(_none(column) for column in _ROW),
-                *(part.label(name) for name, part in _SUMS.items()),
+                *_SUMS.values(),
             )
-            .where(_U.day >= first, _U.day <= last, names)
-            .group_by(*of_person)
+            .where(_U.day >= first, _U.day <= last, _where(kind, scopes, _U, _of_groups))
+            .group_by(*_KEYS[kind])
+            for kind, scopes in kinds.items()
             for period, (first, last) in days.items()
         ),
     )
 
 
-def _where(wanted: set[tuple], c, in_groups) -> sa.ColumnElement:
-    """At least what falls under the scopes."""
-    of = defaultdict(list)
-    for kind, *rest in wanted:
-        each = kind == "group" and rest[1] is not None
-        whole = kind == "wallet_person" and rest[1] == EACH
-        of["each" if each else "wallet" if whole else kind].append(rest)
+def _where(kind: str, scopes: list[tuple], c, in_groups) -> sa.ColumnElement:
+    """At least what falls under scopes of one kind."""
+    if kind == "group":
+        return in_groups(_parts(scopes, 1))
+    if kind == "member":
+        return sa.and_(in_groups(_parts(scopes, 1)), c.person_id.in_(_parts(scopes, 2)))
+    of_any = in_groups(None)
+    if kind == "person":
+        return sa.and_(of_any, c.person_id.in_(_parts(scopes, 1)))
+    here = sa.and_(of_any, c.wallet_id.in_(_parts(scopes, 1)))
+    if kind == "wallet" or any(scope[2] == EACH for scope in scopes):
+        return here
+    return sa.and_(here, c.person_id.in_(_parts(scopes, 2)))
 
-    def ids(kind: str, place: int) -> list:
-        return sorted({rest[place] for rest in of[kind]})
 
-    plain = in_groups(None)
-    parts = []
-    if of["person"]:
-        parts.append(sa.and_(plain, c.person_id.in_(ids("person", 0))))
-    if of["wallet"]:
-        parts.append(sa.and_(plain, c.wallet_id.in_(ids("wallet", 0))))
-    if of["wallet_person"]:
-        parts.append(
-            sa.and_(
-                plain,
-                c.wallet_id.in_(ids("wallet_person", 0)),
-                c.person_id.in_(ids("wallet_person", 1)),
-            )
-        )
-    if of["group"]:
-        parts.append(in_groups(ids("group", 0)))
-    if of["each"]:
-        parts.append(sa.and_(in_groups(ids("each", 0)), c.person_id.in_(ids("each", 1))))
-    return sa.or_(*parts)
+def _parts(scopes: list[tuple], place: int) -> list:
+    return sorted({scope[place] for scope in scopes})
 
 
 def _in_groups(names: list[str] | None) -> sa.ColumnElement:

@@ -4,7 +4,7 @@ Both are sums over session rows. ``add`` changes many rows in one statement each
 their keys, so that two transactions never wait for each other crosswise.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,30 +48,6 @@ def _upsert(tx: Tx, table: sa.Table, key, names, sums: Mapping[tuple, Used]) -> 
         tx.execute(made.on_conflict_do_update(index_elements=list(key), set_=more))
 
 
-def used_in(
-    tx: Tx, scopes: Sequence[tuple], windows: Iterable[tuple[str, str]]
-) -> Mapping[tuple, Used]:
-    """Sums of counters per (scope, first day, last day), both days included. One statement.
-
-    Scopes are those of ``Limit.scope``.
-    """
-    wanted = list(dict.fromkeys((s, *w) for s, w in zip(scopes, windows, strict=True)))
-    if not wanted:
-        return {}
-    parts = []
-    for number, (scope, first, last) in enumerate(wanted):
-        parts.append(
-            sa.select(
-                sa.literal_column(str(number)).label("number"), *_sums(tx, _U, COUNTED)
-            ).where(_U.day >= first, _U.day <= last, *_in_scope(scope))
-        )
-    statement = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-    return {
-        wanted[row.number]: Used(**dict(zip(COUNTED, _read_sums(row[1:]), strict=True)))
-        for row in tx.execute(statement)
-    }
-
-
 #: Half of a whole number of 64 bits: its high and its low part are summed apart.
 _HALF = 2**31
 
@@ -95,22 +71,6 @@ def _read_sums(values: Sequence) -> list[int]:
     return [
         int(high) * _HALF + int(low) for high, low in zip(values[::2], values[1::2], strict=True)
     ]
-
-
-def _in_scope(scope: tuple) -> list:
-    kind, *rest = scope
-    if kind == "group":
-        group, person_id = rest
-        found = [_U.group_name == group]
-        return found if person_id is None else [*found, _U.person_id == person_id]
-    plain = [_U.group_name == ""]
-    if kind == "person":
-        return [*plain, _U.person_id == rest[0]]
-    if kind == "wallet":
-        return [*plain, _U.wallet_id == rest[0]]
-    if kind == "wallet_person":
-        return [*plain, _U.wallet_id == rest[0], _U.person_id == rest[1]]
-    return plain
 
 
 def all_counters(tx: Tx) -> dict[tuple, tuple]:

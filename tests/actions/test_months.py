@@ -306,8 +306,8 @@ def test_the_end_of_a_month_is_midnight_in_the_zone_of_the_hub(world, zone, end)
 def test_a_month_with_a_change_of_clocks_is_an_hour_longer(world):
     """Berlin's October of 2026 has 745 hours; November begins at 23:00 UTC of the 31st."""
     policy = Policy(timezone="Europe/Berlin")
-    lab = world.act(wallets.create, "lab")
     world.now = datetime(2026, 10, 10, tzinfo=UTC)
+    lab = world.act(wallets.create, "lab")
     world.act(wallets.grant, lab, 100_000_000, policy=policy)
     world.now = T0
     done = close(world, "2026-10", policy=policy)

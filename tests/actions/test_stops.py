@@ -97,7 +97,7 @@ def test_many_at_once_wait_for_a_person(world):
     world.act(stops.release_guard)
     assert {o.session_id for o in plan(world).orders} == ids
     (audit,) = [a for a in world.look(views.audit_rows) if a["action"] == "stops.released"]
-    assert audit["before"] == {"count": 7}
+    assert audit["before"] == {"count": 7, "released_until_at": None}
 
 
 def test_five_at_once_need_nobody(world):

@@ -101,3 +101,11 @@ def test_many_wallets_are_named_up_to_a_number(shell, tmp_path):
     assert len(shell.json("advance", "--dry-run")["wallets"]) == 60
     done = shell.json("advance")
     assert (done["wallets"], done["entries"]) == (60, 120) and done["until"].endswith("Z")
+
+
+def test_midnight_is_that_of_the_setting_before_any_service_ran(shell, monkeypatch):
+    monkeypatch.setenv("JHUB_USAGE_TIMEZONE", "Asia/Tokyo")
+    shell.ok("wallet", "create", "lab")
+    said = shell.ok("wallet", "allowance", "lab", "--amount", "1", "--period", "month")
+    assert "-01 00:00." in said
+    assert shell.json("wallet", "show", "lab")["allowance"]["next_at"].endswith("T15:00:00Z")

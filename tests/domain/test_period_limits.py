@@ -317,6 +317,8 @@ US = 1 / 3_600_000_000
         ("a lowered limit: at once", 1, {"amount": 0.5, "running": [begun(0)], "now": 1}),
         ("within its minimum run it runs on", 0.25, {"amount": 0.1, "running": [begun(0)],
                                                      "now": 0.1}),
+        ("that ends after midnight, when the limit began anew", None,
+         {"amount": 0.01, "running": [begun(3.9)], "now": 3.95}),
         ("what that takes of the others' rest", 1.75 + US,
          {"amount": 3, "running": [begun(0), begun(1.5), admitted(1.5, sighted=True)], "now": 1.5,
           "ended": 0.75}),

@@ -87,7 +87,10 @@ BODIES = {
     "POST /api/wallets/{wallet_id:int}/grant": {"amount": "1.5", "note": "test"},
     "PUT /api/wallets/{wallet_id:int}/allowance": {"amount": "{n}", "period": "month"},
     "POST /api/wallets/{wallet_id:int}/metered": {
-        "resource": "tokens", "quantity": "1.5", "price": "0.0000004", "key": "{n}"
+        "resource": "tokens",
+        "quantity": "1.5",
+        "price": "0.0000004",
+        "key": "{n}",
     },
     "POST /api/wallets/{wallet_id:int}/transfer": {"to": "other", "amount": "1", "note": "test"},
     "POST /api/entries/{entry_id:int}/refund": {"amount_micro": 1, "note": "test"},

@@ -6,7 +6,7 @@ created; nothing schedules, restarts or evicts it unless the test changes the di
 """
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 from kubespawner import KubeSpawner
@@ -16,6 +16,12 @@ from jhub_usage.hooks import usage_spawner
 from jhub_usage.spawning.shapes import plain
 
 CREATED = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
+#: What Kubernetes says of the container: whole seconds, by another clock than ours.
+BEGAN = (datetime.now(UTC) - timedelta(hours=3)).replace(microsecond=0)
+
+
+def of_kubernetes(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 class Pods:
@@ -67,7 +73,7 @@ class NoCluster(KubeSpawner):
                     "name": "notebook",
                     "ready": True,
                     "restartCount": 0,
-                    "state": {"running": {"startedAt": "2026-01-02T03:04:09Z"}},
+                    "state": {"running": {"startedAt": of_kubernetes(BEGAN)}},
                 }
             ],
         }

@@ -4,120 +4,39 @@ Written from the rules and not from the code, and slow where that is clearer. In
 Limitations: one hub; no rules by person; what a rate's history forbids is not modelled.
 """
 
-from dataclasses import dataclass, field
+import copy
 from datetime import datetime, timedelta
-from fractions import Fraction
 
-MIN_RUN_S, LEAD_S, WAIVERS, STOP_MARGIN_S = 900, 600, 3, 60
-#: profile -> (GPUs as (model, count, weight), cores in thousandths, GiB)
-SHAPES = {
-    "cpu": ((), 2000, 4),
-    "one": ((("A100", 1, 1000),), 4000, 16),
-    "four": ((("A100", 4, 1000),), 16000, 64),
-    "mig": ((("A100", 1, 142),), 1000, 8),
-    "other": ((("T4", 2, 1000),), 500, 1),
-}
-GROUPS = {"ada": ("lab",), "ada2": (), "bob": ("lab", "lab2")}
-
-
-def micros(span: timedelta) -> int:
-    return span // timedelta(microseconds=1)
+from .plain_ledger import (
+    GROUPS,
+    LEAD_S,
+    PER_PERIOD,
+    SHAPES,
+    STOP_MARGIN_S,
+    Ledger,
+    Session,
+    Wallet,
+    micros,
+    size,
+)
 
 
-@dataclass
-class Wallet:
-    name: str
-    overdraft: int | None = 0
-    mode: str | None = None
-    closed: bool = False
-    entries: list = field(default_factory=list)
+class Model(Ledger):
+    """Admission, and what is told of sessions."""
 
-    @property
-    def balance(self) -> int:
-        return sum(self.entries)
-
-
-@dataclass
-class Session:
-    id: str
-    person: str
-    server: str
-    profile: str
-    wallet: Wallet | None
-    billed: bool
-    per_hour: int
-    fee: int
-    held: int
-    admitted: datetime
-    deadline: datetime
-    limit_s: int | None
-    billed_from: str
-    grace_s: int
-    state: str = "admitted"
-    scheduled: datetime | None = None
-    started: datetime | None = None
-    ready: datetime | None = None
-    seen: datetime | None = None
-    stop_accepted: datetime | None = None
-    ended: datetime | None = None
-    pays_from: datetime | None = None
-    pays_until: datetime | None = None
-    settled: datetime | None = None
-    charged: int = 0
-    #: (amount, what was given back of it) of each charge, in order
-    charges: list = field(default_factory=list)
-    waived_at: datetime | None = None
-    #: What was given back as goodwill, less what was taken back of it.
-    gifts: int = 0
-
-    @property
-    def open(self) -> bool:
-        return self.state in ("admitted", "running")
-
-    def cost(self, at: datetime) -> int:
-        if not self.billed or self.pays_from is None or at < self.pays_from:
-            return 0
-        last = self.pays_until or self.stop_pays_until
-        end = at if last is None else min(at, last)
-        used = micros(max(end, self.pays_from) - self.pays_from)
-        return self.fee + int(Fraction(self.per_hour * used, 3_600_000_000))
-
-    @property
-    def stop_pays_until(self):
-        if self.stop_accepted is None:
-            return None
-        last = self.stop_accepted + timedelta(seconds=self.grace_s + STOP_MARGIN_S)
-        return max(last, self.settled or last)
-
-    def lapsed(self, at) -> bool:
-        return self.started is None and self.seen is None and at >= self.deadline
-
-    def hold(self, at) -> int:
-        return 0 if not self.billed or self.lapsed(at) else self.held
-
-    def claim(self, at) -> int:
-        return max(self.cost(at), self.hold(at)) - self.charged
-
-    def admission_claim(self, at) -> int:
-        cost = self.cost(at)
-        if self.billed and self.pays_from is None and not self.lapsed(at) and at >= self.admitted:
-            used = micros(at - self.admitted)
-            cost = self.fee + int(Fraction(self.per_hour * used, 3_600_000_000))
-        return max(cost, self.hold(at)) - self.charged
-
-    def beyond(self, at) -> bool:
-        return self.cost(at) > self.hold(at)
-
-
-class Model:
-    def __init__(self):
-        self.mode = "enforce"
-        self.wallets: dict[str, Wallet] = {}
-        self.sessions: dict[str, Session] = {}
+    def __init__(self, zone: str = "UTC"):
+        super().__init__(zone)
+        self.mode, self.installed = "enforce", None
         self.answers: dict[str, str] = {}
         self.rates: dict[tuple, list] = {}
+        #: (subject, who, resource, period or "") -> amount
         self.limits: dict[tuple, int] = {}
         self.exempt: set = set()
+        #: person -> until when of each pass, by its id
+        self.passes: dict[str, dict[int, datetime]] = {}
+
+    def passed(self, person: str, at: datetime) -> bool:
+        return any(at < until for until in self.passes.get(person, {}).values())
 
     # -- prices -----------------------------------------------------------------------------------
 
@@ -144,74 +63,165 @@ class Model:
 
     # -- admission --------------------------------------------------------------------------------
 
-    def open_on(self, wallet):
-        return [s for s in self.sessions.values() if s.open and s.wallet is wallet]
-
-    def available(self, wallet, at, claim="claim"):
-        if wallet.overdraft is None:
-            return None
-        claims = sum(getattr(s, claim)(at) for s in self.open_on(wallet))
-        return wallet.balance + wallet.overdraft - claims
-
-    def wallet_for(self, person, choice):
-        """(wallet or None, why not). Opens a personal wallet."""
-        groups = GROUPS[person]
+    def payer(self, person, choice, now) -> Wallet | None:
+        """The wallet that is asked. Opens a personal one."""
         if choice:
-            mine = {f"~{person}"} | ({"lab"} if "lab" in groups else set())
-            wallet = self.wallets.get(choice)
-            if choice in mine and wallet and not wallet.closed:
-                return wallet, None
-            return None, "wallet_choice"
-        if "lab" in groups:
-            return self.wallets["lab"], None
-        if f"~{person}" not in self.wallets:
-            self.wallets[f"~{person}"] = Wallet(f"~{person}", entries=[3_000_000])
-        return self.wallets[f"~{person}"], None
+            return self.wallets.get(choice)
+        if "lab" in GROUPS[person]:
+            return self.wallets["lab"]
+        own = f"~{person}"
+        if own not in self.wallets:
+            self.wallets[own] = Wallet(own, done=now)
+            self.add(self.wallets[own], 3_000_000, now)
+        return self.wallets[own]
+
+    @staticmethod
+    def open_to(person, wallet) -> bool:
+        mine = {f"~{person}"} | ({"lab"} if "lab" in GROUPS[person] else set())
+        return wallet is not None and wallet.name in mine and not wallet.closed
 
     def applying(self, person, wallet, profile):
         found = []
-        for (subject, who, resource), amount in self.limits.items():
+        for (subject, who, resource, period), amount in self.limits.items():
+            mine = wallet is not None and (who == wallet.name or who == f"{wallet.name}/{person}")
             if (
                 subject == "everyone"
                 or (subject == "person" and who in ("*", person))
                 or (subject in ("group", "each") and who in GROUPS[person])
-                or (subject == "wallet" and wallet is not None and who == wallet.name)
+                or (subject in ("wallet", "wallet_person") and mine)
                 or (subject == "profile" and who == profile)
             ):
-                found.append((subject, who, resource, amount))
+                found.append((subject, who, resource, period, amount))
         return found
 
-    def in_use(self, subject, who, person, resource, at):
-        total = 0
+    def counting(self, subject, who, person):
+        """Sessions that count against a limit as it binds this person."""
         for s in self.sessions.values():
-            if not s.open or s.lapsed(at):
-                continue
-            if (
+            paid = s.wallet.name if s.wallet else None
+            if not (
                 (subject == "person" and s.person != person)
                 or (subject in ("group", "each") and who not in GROUPS[s.person])
                 or (subject == "each" and s.person != person)
-                or (subject == "wallet" and (s.wallet is None or s.wallet.name != who))
+                or (subject == "wallet" and paid != who)
+                or (subject == "wallet_person" and f"{paid}/{s.person}" != who)
                 or (subject == "profile" and s.profile != who)
             ):
+                yield s
+
+    def in_use(self, subject, who, person, resource, at):
+        return sum(
+            size(s.profile, resource)
+            for s in self.counting(subject, who, person)
+            if s.open and not s.lapsed(at)
+        )
+
+    def fits(self, new: Session, limit, at) -> bool:
+        """Whether a start fits into a limit per period, by its minimum run alone (rule 21)."""
+        subject, who, resource, period, amount = limit
+        if not new.draws(resource):
+            return True
+        begin, end = self.window(period, at)
+        windows = [(begin, end)]
+        if at + new.min_run > end:
+            windows.append(self.window(period, end))
+        for number, (begin, end) in enumerate(windows):
+            own = self.taken(new, resource, begin, end, at)
+            if not own and number:
                 continue
-            total += self.size(s.profile, resource)
-        return total
+            taken = sum(
+                self.taken(s, resource, begin, end, at)
+                for s in self.counting(subject, who, new.person)
+            )
+            if taken + max(own, 1) > amount * PER_PERIOD[resource]:
+                return False
+        return True
 
     @staticmethod
-    def size(profile, resource):
-        gpus, cores, _ = SHAPES[profile]
-        return {"gpus": sum(c * w for _, c, w in gpus), "cpu": cores, "servers": 1}[resource]
+    def taken(s: Session, resource, begin, end, now) -> int:
+        """Used within the period, and what is left of its minimum run, or the warning's lead."""
+        if s.state == "void":
+            return 0
+        if not s.open:
+            return s.used(resource, begin, end)
+        if s.pays_from is None:
+            if s.lapsed(now):
+                return 0
+            s, limit_at = s.begun(s.admitted), None
+        else:
+            limit_at = s.limit_at
+        sure = s.pays_from + s.min_run
+        if sure <= now:
+            sure = now + timedelta(seconds=LEAD_S)
+        sure = sure if limit_at is None else min(sure, limit_at)
+        return s.used(resource, begin, max(min(now, end), min(sure, end)))
+
+    def claimed(self, s: Session, resource, begin, end, now) -> int:
+        """The same as stopping sees it: at least the minimum run, a start not known as if now."""
+        if s.state == "void":
+            return 0
+        if not s.open:
+            return s.used(resource, begin, end)
+        if s.pays_from is None:
+            if s.lapsed(now):
+                return 0
+            s, limit_at = s.begun(now), None
+        else:
+            limit_at = s.limit_at
+        until = max(now, s.pays_from + s.min_run)
+        until = until if limit_at is None else min(until, limit_at)
+        return s.used(resource, begin, min(until, end))
+
+    def over_period(self, s: Session, now) -> bool:
+        """Whether a limit per period ends this session now."""
+        if s.pays_from is None or now < s.pays_from + s.min_run:
+            return False
+        for subject, who, resource, period, amount in self.applying(s.person, s.wallet, s.profile):
+            if period and s.draws(resource, running=True):
+                begin, end = self.window(period, now)
+                taken = sum(self.claimed(x, resource, begin, end, now)
+                            for x in self.counting(subject, who, s.person))  # fmt: skip
+                if taken > amount * PER_PERIOD[resource]:
+                    return True
+        return False
+
+    def passes_boundaries(self, w: Wallet, new: Session, now) -> bool:
+        """Whether its hold can be paid at each allowance boundary that comes within it (15)."""
+        if w.allowance is None or w.overdraft is None:
+            return True
+        boundaries = [at for _, at in self.days.begins(w.allowance[1], now, now + new.min_run)]
+        for at in boundaries:
+            trial = Ledger.__new__(Ledger)
+            trial.days, trial.closed, mine = self.days, "", copy.deepcopy(w)
+            trial.wallets, trial.sessions = {w.id: mine}, {}
+            for s in [*self.open_on(w), new]:
+                s = copy.copy(s)
+                if s.pays_from is None and (s.id == new.id or not s.lapsed(now)):
+                    s.pays_from = now if s.id == new.id else s.admitted
+                s.wallet, s.paid = mine, []
+                trial.sessions[s.id] = s
+            trial.catch_up(mine, at)
+            burn = sum(s.per_hour for s in trial.open_on(mine) if s.beyond(at) and s.accrues(at))
+            if trial.available(mine, at) < burn * LEAD_S // 3600:
+                return False
+        return True
+
+    def supersede(self, person, server, now):
+        """A new start of the same server ends the one before where it was last seen."""
+        for s in list(self.sessions.values()):
+            if s.open and (s.person, s.server) == (person, server):
+                known = [x for x in (s.admitted, s.started, s.ready, s.seen) if x]
+                self.end(s, max(known), "lost", now)
 
     def admit(self, id, person, server, profile, choice, at, *, billed_from="container", grace_s=0,
               failed_open_at=None):  # fmt: skip
         """The expected decision and reason; the session is opened."""
         if id in self.answers and not (failed_open_at and self.answers[id] == "refused"):
             return self.answers[id], None
-        wallet, why = self.wallet_for(person, choice)
-        for s in list(self.sessions.values()):
-            if s.open and (s.person, s.server) == (person, server):
-                known = [x for x in (s.admitted, s.started, s.ready, s.seen) if x]
-                self.end(s, max(known), "lost", at)
+        wallet, why = self.payer(person, choice, at), None
+        self.supersede(person, server, at)
+        self.catch_up(wallet, at)
+        if choice and not self.open_to(person, wallet):
+            wallet, why = None, "wallet_choice"
         mode = self.mode
         if mode != "off" and wallet is not None and wallet.mode is not None:
             mode = wallet.mode
@@ -219,19 +229,23 @@ class Model:
         quote = self.quote(profile, priced_at)
         per_hour, fee = quote or (0, 0)
         applying = self.applying(person, wallet, profile)
-        hours = [a for _, _, r, a in applying if r == "session_hours"]
+        hours = [a for _, _, r, _, a in applying if r == "session_hours"]
         limit_s = min(hours) if hours else None
-        span = MIN_RUN_S if limit_s is None else min(MIN_RUN_S, limit_s)
-        held = fee + per_hour * span // 3600
-        broken = any(
-            self.size(profile, r)
-            and self.in_use(subject, who, person, r, at) + self.size(profile, r) > amount
-            for subject, who, r, amount in applying
-            if r != "session_hours"
-        )
         exempt = {("person", person), ("profile", profile)} & self.exempt or any(
             ("group", g) in self.exempt for g in GROUPS[person]
         )
+        since = priced_at if failed_open_at else at
+        made = Session(
+            id, person, server, profile, wallet, not exempt, per_hour, fee, 0, since,
+            since + timedelta(seconds=420), limit_s, billed_from, grace_s,
+        )  # fmt: skip
+        made.held = held = fee + per_hour * micros(made.min_run) // 3_600_000_000
+        new = made.begun(at)
+        broken = any(
+            size(profile, r) and self.in_use(subject, who, person, r, at) + size(profile, r) > a
+            for subject, who, r, period, a in applying
+            if not period and r != "session_hours"
+        ) or any(period and not self.fits(new, (*_, period, a), at) for *_, period, a in applying)
         reason = "ok"
         if mode == "off":
             reason, held = "off", 0
@@ -247,24 +261,25 @@ class Model:
             reason = "limit"
         else:
             left = self.available(wallet, at, "admission_claim")
-            burn = sum(s.per_hour for s in self.open_on(wallet) if s.beyond(at))
-            if left is not None and left - held < burn * LEAD_S // 3600:
+            burn = sum(s.per_hour for s in self.open_on(wallet) if s.beyond(at) and s.accrues(at))
+            if (
+                left is not None and left - held < burn * LEAD_S // 3600
+            ) or not self.passes_boundaries(wallet, made, at):
                 reason = "wallet"
-        fine = reason in ("ok", "off", "exempt")
+        if reason in ("wallet", "limit") and self.passed(person, at):
+            reason = "pass"
+        fine = reason in ("ok", "off", "exempt", "pass")
         decision = "admitted" if fine else "refused" if mode == "enforce" else "observed"
         if failed_open_at:
             decision = "failed_open"
         self.answers[id] = decision
         if decision != "refused":
-            billed = mode != "off" and not exempt and wallet is not None
-            since = priced_at if failed_open_at else at
-            self.sessions[id] = Session(
-                id, person, server, profile, wallet, billed, per_hour, fee, held if billed else 0,
-                since, since + timedelta(seconds=420), limit_s, billed_from, grace_s,
-            )  # fmt: skip
+            made.billed = mode != "off" and not exempt and wallet is not None
+            made.held = held if made.billed else 0
+            self.sessions[id] = made
         return decision, reason
 
-    # -- boundaries -------------------------------------------------------------------------------
+    # -- boundaries of sessions -------------------------------------------------------------------
 
     def sight(self, s, kind, at, now):
         at = min(at, now)
@@ -283,31 +298,15 @@ class Model:
         elif kind == "stop_accepted" and s.stop_accepted is None:
             s.stop_accepted = at
         if s.pays_from is None:
-            if s.billed_from == "ready":
-                s.pays_from = s.ready
-            elif s.billed_from == "scheduled" and s.scheduled and s.started:
-                s.pays_from = min(s.scheduled, s.started)
-            else:
-                s.pays_from = s.started
+            s.pays_from = self.first_paid(s)
 
-    def settle(self, s, until, now):
-        """Charge up to there; the amount."""
-        until = min(until, now)
-        last = s.pays_until or s.stop_pays_until
-        if last is not None:
-            until = min(until, last)
-        if not s.billed or s.wallet is None or s.pays_from is None:
-            return 0
-        begin = s.settled or s.pays_from
-        if until < begin or (until == begin and (s.settled or s.pays_until is None)):
-            return 0
-        amount = s.cost(until) - (s.cost(s.settled) if s.settled else 0)
-        s.settled = until
-        s.charged += amount
-        if amount:
-            s.charges.append([amount, 0])
-            s.wallet.entries.append(-amount)
-        return amount
+    @staticmethod
+    def first_paid(s):
+        if s.billed_from == "ready":
+            return s.ready
+        if s.billed_from == "scheduled" and s.scheduled and s.started:
+            return min(s.scheduled, s.started)
+        return s.started
 
     def end(self, s, at, reason, now):
         if reason != "lost":  # that one was seen alive at that instant, whatever the clock says now
@@ -319,48 +318,48 @@ class Model:
             s.pays_until = s.ended
             self.answers[s.id] = "void"
             return
-        s.ended = max(at, s.started)
+        s.ended, s.reason, s.state = max(at, s.started), reason, "ended"
+        self.bound(s)
+        self.finish(s, now)
+
+    @staticmethod
+    def bound(s):
+        """Until when its wallet pays."""
         until = s.ended
         if s.stop_accepted is not None:
             until = min(until, s.stop_accepted + timedelta(seconds=s.grace_s + STOP_MARGIN_S))
         s.pays_until = max(x for x in (until, s.pays_from) if x)
-        s.state = "ended"
-        self.settle(s, s.pays_until, max(now, s.pays_until))
-        if s.settled and s.settled > s.pays_until:
-            self.rebook(s)
-        if reason == "start_failed" or (reason == "died" and s.ready is None):
-            self.waive(s)
 
-    def rebook(self, s):
-        """What its boundaries say now, less what was charged; gifts never exceed what is left."""
-        due = s.cost(s.pays_until) - s.charged
-        s.settled = s.pays_until
-        s.charged += due
-        s.wallet.entries.append(-due)
-        if due < 0 and s.gifts > s.charged:
-            s.wallet.entries.append(s.charged - s.gifts)
-            s.gifts = s.charged
-
-    @staticmethod
-    def left_of(s, charge) -> int:
-        """What may still be given back of a charge."""
-        return max(0, min(charge[0] - charge[1], s.charged - s.gifts))
-
-    def waive(self, s):
-        day = s.ended.date()
-        given = [
-            x for x in self.sessions.values()
-            if x.person == s.person and x.waived_at and x.waived_at.date() == day
-        ]  # fmt: skip
-        if len(given) >= WAIVERS:
-            return
-        for charge in s.charges:
-            left = self.left_of(s, charge)
-            if left > 0:
-                charge[1] += left
-                s.gifts += left
-                s.wallet.entries.append(left)
-                s.waived_at = s.ended
+    def correct_boundaries(self, s, started, ended, now) -> bool:
+        """An operator knows better; whether that can be."""
+        begin, end = started or s.started, ended or s.ended
+        if s.state != "ended" or end > now or end < begin:
+            return False
+        first = min(max(min(s.admitted, s.started), self.installed), s.started)
+        if started and started != s.started and started < first:
+            return False
+        self.catch_up(s.wallet, now)
+        before = (s.started, s.ended, s.pays_from, s.pays_until, s.ready)
+        named = {n for n, x in (("started", started), ("ended", ended)) if x is not None}
+        if begin != s.started:
+            s.ready = max(begin, s.ready) if s.ready else None
+            s.started = begin
+            s.pays_from = self.first_paid(s)
+        s.ended = end
+        self.bound(s)
+        changed = before != (s.started, s.ended, s.pays_from, s.pays_until, s.ready)
+        if not changed and named <= s.vouched:
+            return True
+        s.vouched |= named
+        billed = s.billed and s.wallet is not None and before[2] is not None
+        if billed and changed:
+            charged = s.charged
+            self.rebook(s, now)
+            if s.failed and s.waived and s.charged > charged:
+                # a waived start stays free of what it costs besides
+                self.give(s, s.paid[-1], s.charged - charged, s.ended)
+                s.waived.append(s.ended)
+        return True
 
     def void(self, id, now):
         s = self.sessions.get(id)

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     rule,
     run_state_machine_as_test,
 )
 
-from .machine import MOVES, Money
+from .machine import MOVES, PLACES, Money
 
 THOROUGH = os.environ.get("JHUB_USAGE_TEST_THOROUGH", "") not in ("", "0")
 
@@ -30,16 +31,17 @@ def machine_on(fresh):
     """The moves as rules of hypothesis."""
 
     class Machine(RuleBasedStateMachine):
-        def __init__(self):
-            super().__init__()
-            self.money = Money(fresh())
+        @initialize(place=st.sampled_from(PLACES))
+        def begin(self, place):
+            self.money = Money(fresh(), place)
 
         @invariant()
         def agree(self):
             self.money.compare()
 
         def teardown(self):
-            self.money.close()
+            if hasattr(self, "money"):
+                self.money.close()
 
     for name, (_, takes) in MOVES.items():
 
@@ -78,17 +80,20 @@ def test_small_stories(sqlite_databases, chosen_seed):
 def walk(fresh, chosen_seed, steps):
     """One long story; what led to a failure is in its message."""
     choose, told = random.Random(chosen_seed), []
-    money = Money(fresh())
+    place = choose.choice(PLACES)
+    money = Money(fresh(), place)
     names = [name for name, (often, _) in MOVES.items() for _ in range(often)]
     try:
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             name = choose.choice(names)
             told.append((name, {k: choose.choice(v) for k, v in MOVES[name][1].items()}))
             getattr(money, name)(**told[-1][1])
-            money.compare()
-    except AssertionError as error:
+            # sometimes nobody looks for a while
+            if step == steps or choose.random() < 0.7:
+                money.compare(whole=step == steps or choose.random() < 0.4)
+    except Exception as error:
         story = "\n".join(f"{name}(**{arguments})" for name, arguments in told)
-        raise AssertionError(f"{error}\nafter\n{story}") from error
+        raise AssertionError(f"{error!r}\nin {place[0]} after\n{story}") from error
     finally:
         money.close()
 

@@ -28,7 +28,7 @@ from jhub_usage.domain.rules import Rule
 from jhub_usage.domain.shapes import Gpus, Shape
 from jhub_usage.domain.sightings import Sighting
 from jhub_usage.domain.usage import NodeCores
-from jhub_usage.store import periods
+from jhub_usage.store import period_use, periods
 from jhub_usage.store import tables as t
 from jhub_usage.store import usage as usage_rows
 from jhub_usage.store.catalog import CatalogCache
@@ -372,11 +372,11 @@ def test_sums_beyond_64_bits_are_exact(db_url):
             policy=Policy(), by=("month",),
         )  # fmt: skip
         scope = ("person", who)
-        counted = usage_rows.used_in(tx, [scope], [("2026-01-01", "2026-12-31")])
+        counted = period_use.read(tx, [scope], {"month": ("2026-01-01", "2026-12-31")})
         assert tx.scalar(sa.select(sa.func.count()).select_from(t.rollup_days)) == 7
     (row,) = found.rows
     assert row.key == ("2026-01",)
     assert row.sum.used.values() == (7, 7, 7 * most, -35, 7 * most, 21)
-    spent = counted[(scope, "2026-01-01", "2026-12-31")]
+    spent = counted.used(scope, "month")
     assert (spent.gpu_us, spent.cpu_us, spent.cost_micro) == (7 * most, -35, 21)
     db.dispose()
