@@ -1,13 +1,14 @@
 """Setting and taking away a wallet's allowance. Its boundaries are booked by ``advancing``."""
 
 from dataclasses import asdict
+from datetime import datetime
 
 from ..domain.admission import Policy
 from ..domain.allowance_words import boundary_text
 from ..domain.allowances import TURNS, Allowance, require_allowance, turn
 from ..domain.audit import Actor
 from ..domain.errors import BadInput, NotFound
-from ..domain.instants import to_micros
+from ..domain.instants import after, to_micros
 from ..domain.wallets import Wallet
 from ..store import audit, ledger
 from ..store import tables as t
@@ -41,6 +42,8 @@ def set_allowance(
         begin_now = before is None or (not before.amount_micro and not wallet.left_micro)
     if before == allowance and not begin_now:
         return None
+    if begin_now:
+        now = _free_instant(tx, wallet_id, now)
     _store(tx, wallet_id, allowance, now)
     entry_id = None
     if begin_now:
@@ -50,7 +53,7 @@ def set_allowance(
                 wallet_id=wallet_id,
                 kind="grant" if turned.net_micro > 0 else "expiry",
                 amount_micro=turned.net_micro,
-                key=f"allowance:{wallet_id}:at:{to_micros(now)}",
+                key=_key(wallet_id, now),
                 effective_at=now,
                 how=TURNS,
                 note=boundary_text(turned.granted_micro, turned.expired_micro),
@@ -61,6 +64,20 @@ def set_allowance(
         before=shown(before), after=shown(allowance) | {"entry_id": entry_id, "begun": begin_now},
     )  # fmt: skip
     return entry_id
+
+
+def _key(wallet_id: int, at: datetime) -> str:
+    return f"allowance:{wallet_id}:at:{to_micros(at)}"
+
+
+def _free_instant(tx: Tx, wallet_id: int, at: datetime) -> datetime:
+    """The first instant from ``at`` on at which none has begun yet.
+
+    Behind a clock that went back, several acts would have the instant of the last one.
+    """
+    while ledger.has(tx, _key(wallet_id, at)):
+        at = after(at, 1)
+    return at
 
 
 def remove_allowance(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> None:

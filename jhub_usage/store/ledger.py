@@ -81,6 +81,11 @@ def post(
     return made.inserted_primary_key[0], True
 
 
+def has(tx: Tx, key: str) -> bool:
+    """Whether there is an entry of this key."""
+    return tx.scalar(sa.select(_E.id).where(_E.key == key)) is not None
+
+
 def _row(tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str) -> dict:
     effective_at = entry.effective_at or now
     spent = entry.elapsed_us

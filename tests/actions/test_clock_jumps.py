@@ -259,3 +259,21 @@ def test_the_operator_books_far_ahead_in_one_word(world, lab):
     assert (last, count, late) == (0, 1, ())
     assert entries == 193 * 2  # 193 midnights: a slice and a grant each
     holds(world)
+
+
+def test_allowances_that_begin_at_one_instant_are_each_booked(world, lab):
+    """Behind a clock that went back, now stands still at what is booked: each act has its own."""
+    one = world.run("ada")
+    world.now = at("2026-11-20T21")
+    world.end(one)
+    world.now = at("2026-11-21T00:00:10")
+    assert passing(world) == ()
+    world.now = at("2026-11-20T23:30")
+    for amount in (50, 50, 70, 70):
+        daily = Allowance(amount * CREDIT, "day", None)
+        world.act(allowances.set_allowance, lab, daily, policy=POLICY, begin_now=True)
+    assert stands(world, lab) == (840, 340)
+    assert [e[:3] for e in ledger(world)[-4:]] == [
+        ("grant", amount, "11-21T00:00") for amount in (50, 50, 70, 70)
+    ]
+    holds(world)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from jhub_usage.actions import (
     admissions,
+    allowances,
     check,
     exemptions,
     hubs,
@@ -27,6 +28,7 @@ from jhub_usage.actions import (
 )
 from jhub_usage.domain.admission import Ask, PersonKey, Policy
 from jhub_usage.domain.ahead import dry_at
+from jhub_usage.domain.allowances import Allowance
 from jhub_usage.domain.audit import SYSTEM, Actor
 from jhub_usage.domain.errors import Conflict, NotFound
 from jhub_usage.domain.instants import EPOCH
@@ -70,6 +72,10 @@ SIGHTINGS = ["scheduled", "started", "started", "ready", "seen", "stop_accepted"
 #: Name of the move -> (how often, what it takes).
 MOVES = MONEY_MOVES | {
     "start": (4, ASKING),
+    "on_the_last_minutes": (2, {"person": sorted(GROUPS), "period": PERIODS,
+                                "next_amount": [1, 333_333, 1_000_000, 5_000_000],
+                                "before_s": [1, 60, 300, 890, 900, 901]}
+                            | {k: ASKING[k] for k in ("profile", "billed_from", "grace_s")}),
     "start_several": (2, {"number": [2, 3, 4], "n": WHICH}),
     "run": (6, ASKING | {"seconds": STEPS}),
     "sighting": (6, {"n": WHICH, "ago": AGO, "times": [1, 1, 2], "kind": SIGHTINGS}),
@@ -128,12 +134,19 @@ class Money(MoneyMoves):
                 Rule(1, "personal", starting_grant_micro=3_000_000),
             ]
             rules.replace(tx, mapping, actor=SYSTEM)
+            if place is not PLACES[0]:
+                weekly = Allowance(10_000_000, "week", 5_000_000)
+                allowances.set_allowance(tx, lab, weekly, policy=self.policy, actor=SYSTEM)
         self.model.installed = self.now
         self.model.wallets = {
             "lab": Wallet("lab", done=self.now),
             "free": Wallet("free", None, done=self.now),
         }
-        self.model.add(self.model.wallets["lab"], 30_000_000, self.now)
+        lab = self.model.wallets["lab"]
+        self.model.add(lab, 30_000_000, self.now)
+        if place is not PLACES[0]:
+            lab.allowance = (10_000_000, "week", 5_000_000)
+            self.model.book(lab, lab.turn(10_000_000, 5_000_000), self.now)
         self.model.rates[("gpu", "", "")] = [(EPOCH, 4_000_000)]
         self.asks: dict[str, Ask] = {}
 

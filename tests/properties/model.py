@@ -196,7 +196,7 @@ class Model(Ledger):
             for s in [*self.open_on(w), new]:
                 s = copy.copy(s)
                 if s.pays_from is None and (s.id == new.id or not s.lapsed(now)):
-                    s.pays_from = now if s.id == new.id else s.admitted
+                    s.pays_from = s.started = now if s.id == new.id else s.admitted
                 s.wallet, s.paid = mine, []
                 trial.sessions[s.id] = s
             trial.catch_up(mine, at)
