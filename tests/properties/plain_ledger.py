@@ -225,17 +225,13 @@ class Ledger:
     # -- boundaries of periods --------------------------------------------------------------------
 
     def tick(self, now: datetime) -> None:
-        """The service's pass. A boundary that changes nothing leaves no trace."""
         for w in self.wallets.values():
-            before = w.done
-            if not self.catch_up(w, now):
-                w.done = before
+            self.catch_up(w, now)
 
-    def catch_up(self, w: Wallet | None, now: datetime) -> bool:
-        """Instant after instant: charges, then expiry and grant; whether anything was due."""
+    def catch_up(self, w: Wallet | None, now: datetime) -> None:
+        """Instant after instant: charges, then expiry and grant."""
         if w is None:
-            return False
-        due = False
+            return
         mine = [
             s for s in self.sessions.values()
             if s.wallet is w and s.billed and s.pays_from is not None and s.state != "void"
@@ -256,29 +252,25 @@ class Ledger:
             for s in mine:
                 ahead = at > now and s.pays_until is None
                 if not ahead and (at in cuts or s.pays_until == at):
-                    due |= self.slice(s, at)
+                    self.slice(s, at)
             for _ in turns.get(at, ()):
                 amount, _, cap = w.allowance
-                net = w.turn(amount, cap)
-                due |= net != 0
-                self.book(w, net, at)
+                self.book(w, w.turn(amount, cap), at)
             for s in mine:
                 if s.pays_from == s.pays_until == at:
-                    due |= self.slice(s, at, fee_only=True)
+                    self.slice(s, at, fee_only=True)
         w.done = max(w.done, now)
-        return due
 
-    def slice(self, s: Session, at: datetime, *, fee_only: bool = False) -> bool:
-        """Charge a session up to a boundary, or its end, if anything of it is due."""
+    def slice(self, s: Session, at: datetime, *, fee_only: bool = False) -> None:
+        """Charge a session up to a boundary, or its end."""
         at = at if s.last is None else min(at, s.last)
         begin = s.settled or s.pays_from
         if at < begin or (at == begin and (s.settled is not None or not fee_only)):
-            return False
+            return
         amount = s.cost(at) - (s.cost(s.settled) if s.settled else 0)
         if not amount and not s.per_hour and s.pays_until is None:
-            return False
+            return
         self.charge(s, amount, begin, at)
-        return True
 
     def charge(self, s: Session, amount: int, begin: datetime, until: datetime) -> None:
         s.settled = until
