@@ -15,6 +15,7 @@ from ..domain.audit import Actor
 from ..domain.errors import BadInput, Conflict, NotFound
 from ..domain.money import plain, require_amount
 from ..domain.names import require_name
+from ..domain.sessions import OPEN
 from ..domain.wallets import ROLES, Wallet, transferable
 from ..store import audit, ledger, sessions
 from ..store import tables as t
@@ -232,7 +233,8 @@ def correct(
 ) -> int:  # fmt: skip
     """Book what an entry should have been more (or, negative, less); the new entry's id.
 
-    Names what it corrects and needs a reason. A charge is never turned into a gift.
+    Names what it corrects and needs a reason. A charge is never turned into a gift, and that of a
+    session that still runs is corrected once it ended: what is charged for it is part of its claim.
     """
     if not note.strip():
         raise BadInput("A correction needs a reason.")
@@ -243,6 +245,7 @@ def correct(
     now = _opened(tx, wrong.wallet_id, policy=policy, actor=actor)
     held = _by_key(tx, key, "correction")
     if held is None and wrong.kind == "charge":
+        _require_ended(tx, wrong.session_id)
         left = ledger.refundable(tx, wrong)
         if amount_micro > left:
             raise Conflict(f"Only {plain(max(left, 0))} of this charge is left to correct.")
@@ -263,6 +266,15 @@ def correct(
             .values(charged_micro=s.charged_micro - amount_micro)
         )
     return made
+
+
+def _require_ended(tx: Tx, session_id: str | None) -> None:
+    state = tx.scalar(sa.select(t.sessions_.c.state).where(t.sessions_.c.id == session_id))
+    if state in OPEN:
+        raise Conflict(
+            "Its session still runs: correct it when it has ended. Now you can refund the charge, "
+            "or book a grant."
+        )
 
 
 def transfer(

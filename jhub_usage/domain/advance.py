@@ -150,8 +150,11 @@ def _turns(
 
     None where nothing runs and one boundary changes nothing: then all of them change nothing.
     """
-    if quiet and not turn(wallet.balance_micro, wallet.left_micro, wallet.allowance).net_micro:
-        return {}
+    if quiet:
+        turned = turn(wallet.balance_micro, wallet.left_micro, wallet.allowance)
+        # an expiry that the grant evens out still leaves less of the allowance to a wallet in debt
+        if not turned.net_micro and turned.left_micro == wallet.left_micro:
+            return {}
     found: dict[datetime, list[str]] = {}
     for label, at in calendar.boundaries(wallet.allowance.period, wallet.advanced_until, now):
         found.setdefault(at, []).append(label)

@@ -244,9 +244,9 @@ class MoneyMoves:
         try:
             self.money(wallets.correct, entry_id, sign * amount, note="it was wrong")
         except Conflict:
-            assert sign * amount > left
+            assert sign * amount > left or s.open
             return
-        assert sign * amount <= left
+        assert sign * amount <= left and not s.open
         charge[1] += sign * amount
         s.charged -= sign * amount
         put = self.model.add if sign > 0 else self.model.use

@@ -240,11 +240,11 @@ class Memory:
     def correct(self, now, id, number, amount, key) -> None:
         self.book(now, self.sessions[id].wallet)
         e, left = self.charge_of(id, number, key, now)
-        if e is not None and amount > left:
+        h = self.sessions[id]
+        if e is not None and (amount > left or _open(h.meter)):
             self.refused.append((now, key))
         elif e is not None:
             e.back += amount
-            h = self.sessions[id]
             h.meter = replace(h.meter, charged_micro=h.meter.charged_micro - amount)
             self.post(f"correction:{key}", e.wallet, amount, now, USES if amount < 0 else LEAVES)
 

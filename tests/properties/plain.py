@@ -331,10 +331,10 @@ class Plain:
         self.book(f"refund:{key}", r.wallet, amount, now)
 
     def correct(self, now: datetime, id: str, number: int, amount: int, key: str) -> None:
-        """Of a charge: more than it should have been (positive), or less."""
+        """Of a charge: more than it should have been (positive), or less; not while it runs."""
         r = self.runs[id]
         self.catch_up(r.wallet, now)
-        if not r.charges:
+        if not r.charges or r.end is None:
             self.refused.append((now, key))
             return
         charge = r.charges[number % len(r.charges)]

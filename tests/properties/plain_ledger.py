@@ -226,12 +226,17 @@ class Ledger:
 
     def tick(self, now: datetime) -> None:
         for w in self.wallets.values():
-            self.catch_up(w, now)
+            self.catch_up(w, now, quiet=True)
 
-    def catch_up(self, w: Wallet | None, now: datetime) -> None:
-        """Instant after instant: charges, then expiry and grant."""
+    def catch_up(self, w: Wallet | None, now: datetime, *, quiet: bool = False) -> None:
+        """Instant after instant: charges, then expiry and grant.
+
+        ``quiet``: a wallet that nothing is booked for is left as it was. What is learnt later of
+        the time before such a boundary is still taken in.
+        """
         if w is None:
             return
+        before, booked = (w.permanent, w.left), False
         mine = [
             s for s in self.sessions.values()
             if s.wallet is w and s.billed and s.pays_from is not None and s.state != "void"
@@ -252,25 +257,31 @@ class Ledger:
             for s in mine:
                 ahead = at > now and s.pays_until is None
                 if not ahead and (at in cuts or s.pays_until == at):
-                    self.slice(s, at)
+                    booked |= self.slice(s, at)
             for _ in turns.get(at, ()):
                 amount, _, cap = w.allowance
-                self.book(w, w.turn(amount, cap), at)
+                net = w.turn(amount, cap)
+                booked |= net != 0
+                self.book(w, net, at)
             for s in mine:
                 if s.pays_from == s.pays_until == at:
-                    self.slice(s, at, fee_only=True)
-        w.done = max(w.done, now)
+                    booked |= self.slice(s, at, fee_only=True)
+        if quiet and not booked:
+            w.permanent, w.left = before
+        else:
+            w.done = max(w.done, now)
 
-    def slice(self, s: Session, at: datetime, *, fee_only: bool = False) -> None:
-        """Charge a session up to a boundary, or its end."""
+    def slice(self, s: Session, at: datetime, *, fee_only: bool = False) -> bool:
+        """Charge a session up to a boundary, or its end; whether anything was to be charged."""
         at = at if s.last is None else min(at, s.last)
         begin = s.settled or s.pays_from
         if at < begin or (at == begin and (s.settled is not None or not fee_only)):
-            return
+            return False
         amount = s.cost(at) - (s.cost(s.settled) if s.settled else 0)
         if not amount and not s.per_hour and s.pays_until is None:
-            return
+            return False
         self.charge(s, amount, begin, at)
+        return True
 
     def charge(self, s: Session, amount: int, begin: datetime, until: datetime) -> None:
         s.settled = until
