@@ -21,6 +21,7 @@ from ..domain.invariants import (
     how_moved,
     metered_faults,
     other_side,
+    request_fault,
     session_faults,
     transfer_fault,
 )
@@ -69,6 +70,7 @@ def check(tx: Tx, *, page: int = PAGE) -> list[Checked]:
     _ledger(tx, report, page)
     _refunds(tx, report, page)
     _transfers(tx, report, page)
+    _requests(tx, report, page)
     _metered(tx, report, page)
     _months(tx, report)
     _sessions(tx, report, page)
@@ -194,6 +196,12 @@ def _ledger(tx: Tx, report: _Report, page: int) -> None:
         report.compared["wallets.allowance"] += len(rows)
         for w in rows:
             left = rests.get(w.id, (0, 0))[1]
+            if left and left > w.balance_micro:
+                report.fault(
+                    "wallets.allowance",
+                    f"wallet {w.name!r}: {_show(left)} left of a balance of "
+                    f"{_show(w.balance_micro)}",
+                )
             if w.allowance_left_micro != left:
                 report.fault(
                     "wallets.allowance",
@@ -246,6 +254,21 @@ def _transfers(tx: Tx, report: _Report, page: int) -> None:
             text = transfer_fault(e, others.get(key))
             if text:
                 report.fault("entries.transfers", f"entry {e.id}: {text}")
+
+
+def _requests(tx: Tx, report: _Report, page: int) -> None:
+    r = t.credit_requests.c
+    query = sa.select(
+        r.id, r.wallet_id, r.amount_micro, r.state, r.granted_micro, r.entry_id,
+        _E.key.label("entry_key"), _E.wallet_id.label("entry_wallet_id"),
+        _E.amount_micro.label("entry_micro"),
+    ).select_from(t.credit_requests.outerjoin(t.entries, _E.id == r.entry_id))  # fmt: skip
+    for rows in _pages(tx, query, r.id, page):
+        report.compared["requests"] += len(rows)
+        for row in rows:
+            text = request_fault(row)
+            if text:
+                report.fault("requests", f"request {row.id}: {text}")
 
 
 def _months(tx: Tx, report: _Report) -> None:

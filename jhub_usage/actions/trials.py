@@ -12,20 +12,25 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ..domain import trial
+from ..domain import trial, trial_limits
+from ..domain.admission import Policy
 from ..domain.allowances import Allowance, moved
 from ..domain.invariants import how_moved
 from ..domain.limits import Breach, Limit
-from ..domain.periods import MONTH
+from ..domain.periods import MONTH, Calendar
 from ..domain.rates import Rate
 from ..domain.rules import Rule
 from ..domain.shapes import Shape
 from ..domain.trial import Changed, Given, Past
 from ..domain.wallets import Wallet
-from ..store import catalog, periods, sessions
+from ..store import catalog, periods, sessions, usage
 from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
+from ..store.period_use import OpenRow
+from . import period_limits
+
+DEFAULT = Policy()
 
 _S, _E, _A, _P, _G, _W = (
     t.sessions_.c,
@@ -72,16 +77,16 @@ def month(
     tx: Tx,
     label: str,
     *,
-    timezone: str = "UTC",
+    policy: Policy = DEFAULT,
     rates: Sequence[Rate] | None = None,
     limits: Sequence[Limit] | None = None,
     rules: Sequence[Rule] | None = None,
 ) -> Tried:
     """Last month, or any other, under these; unchanged where nothing is given."""
-    calendar = periods.calendar(tx, timezone)
+    calendar = periods.calendar(tx, policy.timezone)
     begin, end = calendar.begins(MONTH, label), calendar.ends(MONTH, label)
     end = min(end, tx.now())
-    starts = _starts(tx, begin, end)
+    starts = _starts(tx, begin, end, policy)
     names = {w.id: w.name for w in tx.execute(sa.select(_W.id, _W.name))}
     held = catalog.load(tx, "", 0)
     tried = None if rates is None else trial.as_trial(held.rates, rates)
@@ -118,18 +123,25 @@ def month(
         ),
         people=tuple((name, *sums) for name, sums in sorted(by_person.items())),
         starts=sum(s.decision in trial.LET_IN for s in decided),
-        refused=tuple(
-            (s, b)
-            for s, b in (trial.refused(starts, limits) if limits is not None else ())
-            if begin <= s.decided_at < end
-        ),
+        refused=_refused(tx, starts, limits or (), calendar, begin, end, policy),
         moved=tuple((s, names.get(s.wallet_id, ""), names.get(n, "")) for s, n in moves),
         unpriced=tuple(done.unpriced),
         differing=tuple(differing),
     )  # fmt: skip
 
 
-def _starts(tx: Tx, begin: datetime, end: datetime) -> list[Past]:
+def _refused(
+    tx: Tx, starts: Sequence[Past], limits: Sequence[Limit], calendar: Calendar, begin: datetime,
+    end: datetime, policy: Policy,
+) -> tuple[tuple[Past, Breach], ...]:  # fmt: skip
+    since = trial_limits.since(limits, calendar, begin)
+    if since < begin:
+        starts = _starts(tx, since, end, policy)  # a week may begin in the month before
+    lead_us = policy.warn_lead_s * 1_000_000
+    return tuple(trial_limits.refused(starts, limits, begin, calendar, lead_us))
+
+
+def _starts(tx: Tx, begin: datetime, end: datetime, policy: Policy) -> list[Past]:
     """Decisions of the window, and sessions that reach into it."""
     over = sa.func.coalesce(_S.billed_until_at, _S.ended_at)
     reaches = sa.and_(_S.admitted_at < end, sa.or_(over.is_(None), over >= begin))
@@ -171,6 +183,9 @@ def _starts(tx: Tx, begin: datetime, end: datetime) -> list[Past]:
             meter=sessions.meter(r) if r.id is not None and not r.revision else None,
             quoted_at=r.quoted_at,
             over_at=r.ended_at,
+            run=period_limits.as_open(OpenRow(sessions.meter(r), usage.size(r), r.limit_s), policy)
+            if r.id is not None
+            else None,
         )
         for r in rows
     ]

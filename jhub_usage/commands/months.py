@@ -75,6 +75,7 @@ def statement(args) -> int:
 
 def _print(shell: Shell, s: dict) -> None:
     wallet = s["wallet"]
+    others = [e for e in s["entries"] if e["kind"] != "charge" or e["session_id"] is None]
     closed = f"closed {_when(shell, s['closed_at'])}" if s["closed_at"] else "open"
     facts = [
         ("wallet", wallet["name"]), ("title", wallet["title"]),
@@ -95,8 +96,8 @@ def _print(shell: Shell, s: dict) -> None:
           if p["profile"] is not None], ""),
         (("entry>", "when", "kind", "amount>", "note"),
          [(e["id"], _when(shell, e["effective_at"]), e["kind"], shell.money(e["amount_micro"]),
-           e["note"]) for e in s["entries"] if e["kind"] != "charge"][:SHOWN],
-         "No credit, refund or correction."),
+           e["note"]) for e in others[:SHOWN]],
+         "Nothing but charges of servers."),
     ):  # fmt: skip
         if rows or none:
             print()

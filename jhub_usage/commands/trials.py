@@ -7,7 +7,8 @@ from ..adapters import files
 from ..domain.admission import Ask, PersonKey
 from ..domain.declared import Declared
 from ..domain.errors import BadInput
-from ..domain.limits import Limit
+from ..domain.limits import Breach, Limit, value_text
+from ..domain.period_limits import PeriodBreach
 from ..domain.periods import MONTH, first_day
 from ..domain.rules import Rule
 from ..domain.shapes import Gpus, Shape, parse_quantity
@@ -97,18 +98,18 @@ def month(args) -> int:
     if unused:
         raise BadInput("Only rates, limits and rules can be tried on a month that was.")
     with Shell(args) as shell:
-        timezone = shell.settings.timezone
+        policy = shell.context.policy
 
         def query(tx):
             tried = {}
-            begin = trials.begins(tx, args.month, timezone)
+            begin = trials.begins(tx, args.month, policy.timezone)
             if declared.rates:
                 tried["rates"] = trials.tried_rates(declared.rates, begin)
             if declared.limits is not None:
                 tried["limits"] = [_limit(tx, x, n) for n, x in enumerate(declared.limits, 1)]
             if declared.rules is not None:
                 tried["rules"] = [_rule(tx, x, n) for n, x in enumerate(declared.rules)]
-            return trials.month(tx, args.month, timezone=timezone, **tried)
+            return trials.month(tx, args.month, policy=policy, **tried)
 
         found = shell.look(query)
         if args.json:
@@ -149,6 +150,8 @@ def _data(found) -> dict:
                 "session_id": s.session_id, "person": s.person, "profile": s.profile,
                 "decided_at": s.decided_at, "limit": b.limit.id, "resource": b.limit.resource,
                 "used": b.used, "asked": b.asked,
+                "of": b.of.label if isinstance(b, PeriodBreach) else None,
+                "set_aside": b.aside if isinstance(b, PeriodBreach) else 0,
             }
             for s, b in found.refused
         ],
@@ -159,6 +162,15 @@ def _data(found) -> dict:
         "without_price": found.unpriced,
         "same": not found.differing,
     }  # fmt: skip
+
+
+def _numbers(breach: Breach) -> tuple[str, ...]:
+    """The period, and what was in use, set aside and asked, as limits are shown."""
+    of, aside = "", ""
+    if isinstance(breach, PeriodBreach):
+        of, aside = breach.of.label, value_text(breach.limit.resource, breach.aside)
+    in_use, asked = (value_text(breach.limit.resource, n) for n in (breach.used, breach.asked))
+    return of, in_use, aside, asked
 
 
 def _print(shell: Shell, found, declared: Declared) -> None:
@@ -178,10 +190,10 @@ def _print(shell: Shell, found, declared: Declared) -> None:
     if declared.limits is not None:
         print(f"\n{len(found.refused)} of {found.starts} starts would have been refused.")
         shell.table(
-            ("when", "who", "profile", "limit on", "in use>", "asked>"),
+            ("when", "who", "profile", "limit on", "of", "in use>", "set aside>", "asked>"),
             [
                 (shell.when(s.decided_at), s.person, s.profile,
-                 f"{b.limit.resource} of {b.limit.subject_text()}", b.used, b.asked)
+                 f"{b.limit.resource} of {b.limit.subject_text()}", *_numbers(b))
                 for s, b in found.refused[:SHOWN]
             ],
         )  # fmt: skip

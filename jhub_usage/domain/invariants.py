@@ -36,6 +36,7 @@ INVARIANTS: Mapping[str, str] = {
     "usage.rollups": "Rollups are what the ended sessions used.",
     "metered": "What was metered was charged its exact total, rounded down once a month.",
     "entries.transfers": "A transfer has two sides that sum to zero.",
+    "requests": "A granted request has one entry, of what was granted; no other has any.",
     "sessions.charged": "What a session was charged is the sum of its charges and corrections.",
     "sessions.slices": "Charges of a session follow each other, each with the cost of its slice.",
     "sessions.total": "An ended session was charged its whole cost, up to its billed end.",
@@ -317,6 +318,25 @@ def transfer_fault(e, other) -> str | None:
         return f"the sides sum to {plain(e.amount_micro + other.amount_micro)}"
     if e.counter_wallet_id != other.wallet_id or other.counter_wallet_id != e.wallet_id:
         return "the sides name other wallets"
+    return None
+
+
+def request_fault(r) -> str | None:
+    """What is wrong with a request; ``r.entry`` parts are those of the entry that it names."""
+    if r.state != "granted":
+        named = r.entry_id is not None or r.granted_micro is not None
+        return f"it is {r.state} and has an entry" if named else None
+    if r.entry_key is None:
+        return "it is granted and has no entry"
+    if r.entry_key not in (f"grant:request:{r.id}", f"transfer-in:request:{r.id}"):
+        return f"its entry has the key {r.entry_key[:80]!r}"
+    if r.entry_wallet_id != r.wallet_id:
+        return "its entry is in another wallet"
+    if not r.entry_micro == r.granted_micro <= r.amount_micro:
+        return (
+            f"{plain(r.entry_micro)} booked, {plain(r.granted_micro or 0)} granted "
+            f"of {plain(r.amount_micro)}"
+        )
     return None
 
 

@@ -5,14 +5,14 @@ a month was closed stands in a later one. Whole numbers and text only, so that t
 the same bytes. Sees values; where they come from, and who may see them, is not known here.
 """
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from decimal import Decimal
 
+from . import spreadsheets
 from .instants import iso
 from .money import plain
 from .wallets import ENTRY_KINDS
@@ -225,46 +225,31 @@ def csv_text(statement: Mapping) -> str:
     What is not booked yet has no number. Text that a spreadsheet would compute is quoted.
     """
     sessions = {s["id"]: s for s in statement["sessions"]}
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for line in (*statement["entries"], *statement.get("pending", ())):
-        of = sessions.get(line["session_id"], {})
-        writer.writerow(
-            _cell(value)
-            for value in (
-                line["id"], line["kind"], line["effective_at"], line["posted_at"],
-                statement["month"], of.get("person"), of.get("server_name"), line["session_id"],
-                of.get("profile"), of.get("gpu_model"),
-                _number(of["gpu_milli"] * 1000) if of else None,
-                _number(of["cpu_milli"] * 1000) if of else None,
-                line["slice_start"], line["slice_end"],
-                _number(line["elapsed_us"]) if of else None,
-                _Number(hours(line["gpu_us"])) if of else None,
-                _Number(hours(line["cpu_us"])) if of else None,
-                _number(line["amount_micro"]), statement["currency"], line["corrects_id"],
-                line["corrects_month"], line["counter_wallet"], line["allowance"],
-                line["actor"] or line["actor_kind"], line["note"],
-            )
-        )  # fmt: skip
-    return out.getvalue()
+    lines = (*statement["entries"], *statement.get("pending", ()))
+    return spreadsheets.csv_text(
+        COLUMNS, (_row(statement, line, sessions.get(line["session_id"], {})) for line in lines)
+    )
 
 
-class _Number(str):
-    """A decimal that we wrote: its sign begins no formula."""
+def _row(statement: Mapping, line: Mapping, of: Mapping) -> tuple:
+    return (
+        line["id"], line["kind"], line["effective_at"], line["posted_at"],
+        statement["month"], of.get("person"), of.get("server_name"), line["session_id"],
+        of.get("profile"), of.get("gpu_model"),
+        _decimal(of["gpu_milli"] * 1000) if of else None,
+        _decimal(of["cpu_milli"] * 1000) if of else None,
+        line["slice_start"], line["slice_end"],
+        _decimal(line["elapsed_us"]) if of else None,
+        Decimal(hours(line["gpu_us"])) if of else None,
+        Decimal(hours(line["cpu_us"])) if of else None,
+        _decimal(line["amount_micro"]), statement["currency"], line["corrects_id"],
+        line["corrects_month"], line["counter_wallet"], line["allowance"],
+        line["actor"] or line["actor_kind"], line["note"],
+    )  # fmt: skip
 
 
-def _number(millionths: int) -> str:
-    return _Number(plain(millionths))
-
-
-def _cell(value) -> str:
-    if value is None:
-        return ""
-    ours = not isinstance(value, str) or isinstance(value, _Number)
-    if not ours and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return str(value)
+def _decimal(millionths: int) -> Decimal:
+    return Decimal(plain(millionths))
 
 
 def hours(milli_us: int, decimals: int = 6) -> str:

@@ -1,8 +1,8 @@
 """Trying rules, rates and limits on what really happened: pure, and by the rules of admission.
 
 ``replay`` runs a window of the past again, boundary by boundary, with ``advance`` and quotes as
-they were or under other rates; unchanged it gives the ledger that was. ``refused`` and ``payers``
-say whose starts other limits and rules would have refused, or paid from elsewhere. Nothing here
+they were or under other rates; unchanged it gives the ledger that was. ``payers`` says whose starts
+other rules would have paid from elsewhere; limits are tried in ``trial_limits``. Nothing here
 writes; what people would have done otherwise is not guessed.
 """
 
@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from . import limits as limits_
 from .admission import ADMITTED, FAILED_OPEN, OBSERVED, REFUSED
 from .advance import Slice, advance
 from .allowances import Allowance, moved, turn
 from .errors import NoRate
-from .limits import AT_ONCE, Breach, Limit
+from .period_limits import Open
 from .periods import Calendar
 from .rates import Rate, quote
 from .rules import Rule, first_match
@@ -47,6 +46,8 @@ class Past:
     quoted_at: datetime | None = None
     #: When it counted no more against limits; None while it runs.
     over_at: datetime | None = None
+    #: The session as limits see it, whatever was corrected of it; None where none was opened.
+    run: Open | None = None
 
 
 @dataclass(frozen=True)
@@ -186,38 +187,6 @@ def _as_known(meter: Meter, at: datetime) -> Meter | None:
     if meter.billed_until_at is None or meter.billed_until_at <= at:
         return meter
     return replace(meter, billed_until_at=None)
-
-
-def refused(starts: Sequence[Past], limits: Sequence[Limit]) -> list[tuple[Past, Breach]]:
-    """Whose starts these limits would have refused, in order, and the strictest limit.
-
-    A start that would have been refused uses nothing afterwards. Looks at limits at once.
-    """
-    wanted = [x for x in limits if x.resource in AT_ONCE]
-    found, running = [], []
-    for start in sorted(starts, key=lambda s: (s.decided_at, s.session_id)):
-        if start.decision not in LET_IN:
-            continue
-        running = [r for r in running if r.over_at is None or r.over_at > start.decided_at]
-        applying = [x for x in wanted if _applies(x, start)]
-        use = {x.scope(start.person_id): _at_once(x, start, running) for x in applying}
-        breach = limits_.strictest_breach(applying, use, start.shape, start.person_id)
-        if breach is not None:
-            found.append((start, breach))
-        else:
-            running.append(start)
-    return found
-
-
-def _applies(limit: Limit, start: Past) -> bool:
-    return limit.applies(start.person, start.groups, start.wallet_id, start.profile)
-
-
-def _at_once(limit: Limit, start: Past, running: Sequence[Past]) -> dict[str, int]:
-    """What is in use under a limit's scope when ``start`` comes."""
-    scope = limit.scope(start.person_id)
-    counted = [r.shape for r in running if _applies(limit, r) and limit.scope(r.person_id) == scope]
-    return {name: sum(limits_.asked(name, shape) for shape in counted) for name in AT_ONCE}
 
 
 def payers(

@@ -14,7 +14,9 @@ from jhub_usage.actions import (
     metered,
     modes,
     months,
+    ownership,
     rates,
+    requests,
     rules,
     sessions,
     wallets,
@@ -148,6 +150,12 @@ def healthy(url: str) -> Story:
     s.see(8, "started", "container_started")
     s.later(hours=2)
     s.act(sessions.settle, session_id(8), s.now, policy=POLICY)
+    # a part of what ada asks for the lab is granted, the rest waits
+    with s.db.read() as tx:
+        ada = ownership.person_id(tx, HUB, PersonKey("ada"))
+    for amount in (3_000_000, 4_000_000):
+        asked = s.act(requests.ask, lab, ada, amount, note="a deadline")
+    s.act(requests.grant, asked, 1_000_000, policy=POLICY, by_right=True)
     for event in range(6):  # the third and the fifth charge a micro-credit
         s.act(metered.meter, lab, "tokens", 1, "0.0000004", key=f"t{event}", policy=POLICY)
     s.later(minutes=9)  # and it still runs

@@ -14,10 +14,11 @@ from jhub_usage.store.engine import Database, Tx
 from .story import healthy, session_id
 
 ONE, TWO, FOUR, FIVE, EIGHT, TEN = (f"'{session_id(n)}'" for n in (1, 2, 4, 5, 8, 10))
-S, E, A, W, U, R = (
+S, E, A, W, U, R, Q = (
     f"jhub_usage_{x}"
-    for x in ("sessions", "entries", "admissions", "wallets", "use_days", "rollup_days")
-)
+    for x in ("sessions", "entries", "admissions", "wallets", "use_days", "rollup_days",
+              "credit_requests")
+)  # fmt: skip
 FIRST = f"(SELECT min(id) FROM {E} WHERE session_id = {ONE} AND kind = 'charge')"
 LAST = f"(SELECT max(id) FROM {E} WHERE session_id = {ONE} AND kind = 'charge')"
 GRANT = f"(SELECT min(id) FROM {E} WHERE kind = 'grant')"
@@ -128,6 +129,18 @@ BREAKS = {
                                          f"WHERE id = {METERED}", {"metered"}),
     "charge metered by nobody": (f"UPDATE {E} SET key = 'charge:metered:x' WHERE id = {METERED}",
                                  {"metered"}),
+    "granted more than was booked": (f"UPDATE {Q} SET granted_micro = 1000001 "
+                                     "WHERE state = 'granted'", {"requests"}),
+    "granted more than was asked": (f"UPDATE {Q} SET amount_micro = 999999 "
+                                    "WHERE state = 'granted'", {"requests"}),
+    "granted without an entry": (f"UPDATE {Q} SET entry_id = NULL "
+                                 "WHERE state = 'granted'", {"requests"}),
+    "granted by another entry": (f"UPDATE {Q} SET entry_id = {GRANT} "
+                                 "WHERE state = 'granted'", {"requests"}),
+    "granted to another wallet": (f"UPDATE {Q} SET wallet_id = 2 "
+                                  "WHERE state = 'granted'", {"requests"}),
+    "open with an entry": (f"UPDATE {Q} SET entry_id = {GRANT} "
+                           "WHERE state = 'open'", {"requests"}),
     "booked after the closing": (f"UPDATE {E} SET posted_at = posted_at + 4000000 * {{second}} "
                                  f"WHERE id = {FIRST}", {"months.closed"}),
     "moved into a closed month": (f"UPDATE {E} SET period = '2026-10' WHERE id = {LAST}",

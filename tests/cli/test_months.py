@@ -11,6 +11,7 @@ import pytest
 from jhub_usage.actions import (
     admissions,
     hubs,
+    metered,
     modes,
     rules,
     sessions,
@@ -117,6 +118,14 @@ def test_a_statement_for_people_programs_and_spreadsheets(office):
     ]  # fmt: skip
     assert rows[0]["note"] == "'=2+2"
     assert json.loads(office.ok("statement", "lab", THIS, "--json"))["state"] == "open"
+
+
+def test_what_was_metered_stands_on_the_statement(office):
+    """A charge that no server made is in no other table of it."""
+    office.act(metered.meter, 1, "tokens", 500_000, "0.000004", key="t", policy=POLICY)
+    text = office.ok("statement", "lab", LAST)
+    (line,) = (x for x in text.splitlines() if " charge " in x)
+    assert "-$2.00" in line and "tokens" in line, text
 
 
 @pytest.mark.parametrize(

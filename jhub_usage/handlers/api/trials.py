@@ -3,7 +3,8 @@
 from ...actions import trials, wallets
 from ...domain.declared import limit_for, parse_limit_amount
 from ...domain.errors import BadInput
-from ...domain.limits import AT_ONCE
+from ...domain.limits import PER_SESSION
+from ...domain.period_limits import PeriodBreach
 from ...domain.periods import MONTH, first_day
 from ...domain.rates import RESOURCES, Rate, require_rate
 from ...domain.rules import TARGETS, Rule, require_rule
@@ -15,19 +16,19 @@ from ..schemas import AMOUNT, MICRO, NAME, SESSION_ID
 
 
 async def create(call) -> dict:
-    body, timezone = call.body, call.settings.timezone
+    body, policy = call.body, call.ctx.policy
     first_day(MONTH, body["month"])
 
     def read(tx) -> dict:
         tried = {}
         if "rates" in body:
-            begin = trials.begins(tx, body["month"], timezone)
+            begin = trials.begins(tx, body["month"], policy.timezone)
             tried["rates"] = [_rate(item, begin) for item in body["rates"]]
         if "limits" in body:
             tried["limits"] = [_limit(tx, x, n) for n, x in enumerate(body["limits"], 1)]
         if "rules" in body:
             tried["rules"] = [_rule(tx, x, n) for n, x in enumerate(body["rules"])]
-        return shown(trials.month(tx, body["month"], timezone=timezone, **tried))
+        return shown(trials.month(tx, body["month"], policy=policy, **tried))
 
     return await call.look(read)
 
@@ -45,8 +46,8 @@ def _rate(item: dict, begin) -> Rate:
 
 
 def _limit(tx, item: dict, number: int):
-    if item["resource"] not in AT_ONCE:
-        raise BadInput("Limits at once can be tried.", field="resource")
+    if item["resource"] in PER_SESSION:
+        raise BadInput("Hours per session refuse no start.", field="resource")
     wallet = item.get("wallet", "")
     wallet_id = wallets.find(tx, wallet).id if wallet else None
     made = limit_for(
@@ -58,6 +59,7 @@ def _limit(tx, item: dict, number: int):
         profile=item.get("profile", ""),
         each=item.get("each", False),
         wallet_id=wallet_id,
+        period=item.get("period", ""),
     )
     values = {name: getattr(made, name) for name in made.__dataclass_fields__}
     return type(made)(**values | {"id": number})
@@ -110,6 +112,8 @@ def shown(tried: trials.Tried) -> dict:
                 "resource": b.limit.resource,
                 "used": b.used,
                 "asked": b.asked,
+                "of": b.of.label if isinstance(b, PeriodBreach) else None,
+                "set_aside": b.aside if isinstance(b, PeriodBreach) else 0,
             }
             for s, b in tried.refused
         ],
@@ -134,8 +138,8 @@ RATE = obj(
 )  # fmt: skip
 LIMIT = obj(
     {"resource": text(), "amount": text("As in limits."), "person": WHO, "group": WHO,
-     "wallet": text(), "profile": WHO, "each": flag()},
-    optional=("person", "group", "wallet", "profile", "each"),
+     "wallet": text(), "profile": WHO, "each": flag(), "period": text("Of a limit per period.")},
+    optional=("person", "group", "wallet", "profile", "each", "period"),
 )  # fmt: skip
 RULE = obj(
     {"target": one_of(*TARGETS), "wallet": text(), "person": WHO, "group": WHO, "profile": WHO},
@@ -170,8 +174,10 @@ TRIED = obj(
                     "decided_at": instant(),
                     "limit": whole("Its place in the list that was tried; 1 is the first."),
                     "resource": text(),
-                    "used": whole(),
+                    "used": whole("In the unit of the limit's amount."),
                     "asked": whole(),
+                    "of": maybe(text("The day, week or month; null for a limit at once.")),
+                    "set_aside": whole("Of a limit per period, for servers that ran."),
                 }
             )
         ),
