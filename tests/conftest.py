@@ -1,7 +1,7 @@
 """Fixtures over the real parts in tests/support.
 
 Databases: `postgres` (a server a test may stop and pause), `pg_url`, `sqlite_url`, `db_url` (the
-same test on both), `pgbouncer`, `fault_proxy`.
+same test on both), the same with our tables as `ready_...url`, `pgbouncer`, `fault_proxy`.
 Hubs: `hub_factory` (each test), `module_hub_factory` (shared by a module), `hub_python` (5.5, 6).
 Browser: `browser`.
 
@@ -9,7 +9,10 @@ A part that this machine lacks skips its tests, with the reason; under JHUB_USAG
 skip fails the run (tests/support/strict.py).
 """
 
+import contextlib
+import io
 import os
+import shutil
 
 KEEP = ("JHUB_USAGE_STRICT", "JHUB_USAGE_TEST_")
 for _name in list(os.environ):
@@ -19,6 +22,7 @@ for _name in list(os.environ):
 
 import pytest  # noqa: E402
 
+from jhub_usage.cli import main  # noqa: E402
 from tests.support import browser as browsers  # noqa: E402
 from tests.support import hub as hubs  # noqa: E402
 from tests.support import pgbouncer as poolers  # noqa: E402
@@ -29,6 +33,16 @@ from tests.support.fault_proxy import FaultProxy  # noqa: E402
 
 def pytest_configure(config):
     strict.register(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share a Hub run in one process, so that the Hub is started once."""
+    for item in items:
+        if "module_hub_factory" in item.fixturenames and not item.get_closest_marker("xdist_group"):
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            group = f"{item.module.__name__}-{params.get('hub_python', '')}"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 # -- databases ------------------------------------------------------------------------------------
@@ -70,6 +84,52 @@ def sqlite_url(tmp_path):
 def db_url(request):
     """The same test on both databases."""
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "pg_url")
+
+
+# Databases with their tables: copied, since making the tables takes longer than most tests.
+
+
+def upgraded(url):
+    """As ``jhub-usage db upgrade`` leaves it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["--database-url", url, "db", "upgrade"]) == 0
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("template") / "ready.sqlite"
+    upgraded(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pg_template(postgres_server):
+    postgres_server.ensure_running()
+    with postgres_server.database() as name:
+        upgraded(postgres_server.url(name))
+        yield name
+
+
+@pytest.fixture
+def ready_sqlite_url(sqlite_url, sqlite_template):
+    """A fresh SQLite file with its tables."""
+    shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
+
+
+@pytest.fixture
+def ready_pg_url(postgres, pg_template):
+    """A fresh PostgreSQL database with its tables."""
+    with postgres.database(template=pg_template) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ready_url(request):
+    """A fresh database with its tables, on both."""
+    return request.getfixturevalue(
+        "ready_sqlite_url" if request.param == "sqlite" else "ready_pg_url"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -49,17 +49,13 @@ class Shell:
 
 
 @pytest.fixture
-def shell(db_url, capsys, monkeypatch, tmp_path):
+def shell(ready_url, capsys, monkeypatch, tmp_path):
     """On both databases."""
     monkeypatch.chdir(tmp_path)
-    made = Shell(db_url, capsys)
-    made.ok("db", "upgrade")
-    return made
+    return Shell(ready_url, capsys)
 
 
 @pytest.fixture
-def sqlite_shell(sqlite_url, capsys, monkeypatch, tmp_path):
+def sqlite_shell(ready_sqlite_url, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    made = Shell(sqlite_url, capsys)
-    made.ok("db", "upgrade")
-    return made
+    return Shell(ready_sqlite_url, capsys)

@@ -123,8 +123,8 @@ def test_modes_and_stops(shell):
     assert shell.json("stops", "status")["released_until_at"].endswith("Z")
 
 
-def test_sessions(db_url, shell):
-    story_url = db_url  # the story goes on top of what `db upgrade` made
+def test_sessions(ready_url, shell):
+    story_url = ready_url  # the story goes on top of what `db upgrade` made
     story = healthy(story_url)
     story.db.dispose()
     found = shell.json("session", "list")["sessions"]
@@ -156,20 +156,20 @@ def test_sessions(db_url, shell):
         shell("session", "void", session_id(number))
         assert shell.status == status
     assert "all hold" in shell.ok("check")
-    db = Database(db_url)
+    db = Database(ready_url)
     with db.read() as tx:
         rows = tx.rows(t.audit.select().where(t.audit.c.action == "session.voided"))
         assert [r["actor_kind"] for r in rows] == ["cli"] and rows[0]["actor_name"]
     db.dispose()
 
 
-def test_check_says_what_is_wrong(shell, db_url):
+def test_check_says_what_is_wrong(shell, ready_url):
     shell.ok("wallet", "create", "lab")
     found = shell.json("check")
     assert found["ok"] and {"name", "what", "ok", "compared", "violations", "notes", "more"} == set(
         found["checks"][0]
     )
-    db = Database(db_url)
+    db = Database(ready_url)
     with db.write() as tx:
         tx.execute(t.wallets_.update().values(balance_micro=7))
     db.dispose()

@@ -11,8 +11,8 @@ def balances_of(shell) -> dict:
     return {w["name"]: w["balance"] for w in shell.json("wallet", "list")["wallets"]}
 
 
-def test_people_are_listed(shell, db_url):
-    healthy(db_url).db.dispose()
+def test_people_are_listed(shell, ready_url):
+    healthy(ready_url).db.dispose()
     listed = {p["name"]: p for p in shell.json("person", "list")["people"]}
     assert listed["ada"]["current"] and listed["ada"]["sessions"] == 2
     assert listed["ada"]["last_session_at"].endswith("Z")
@@ -25,8 +25,8 @@ def test_people_are_listed(shell, db_url):
     assert shell.status == 2
 
 
-def test_a_name_is_forgotten_only_when_that_is_said(shell, db_url):
-    healthy(db_url).db.dispose()
+def test_a_name_is_forgotten_only_when_that_is_said(shell, ready_url):
+    healthy(ready_url).db.dispose()
     rows, balances = shell.rows(), balances_of(shell)
     shell("person", "pseudonymise", "bob")
     assert shell.status == 2 and "add --yes to do it" in shell.err and shell.rows() == rows
@@ -41,8 +41,8 @@ def test_a_name_is_forgotten_only_when_that_is_said(shell, db_url):
     assert done["already"] and done["id"] == bob
 
 
-def test_what_is_in_the_way_is_said(shell, db_url):
-    healthy(db_url).db.dispose()
+def test_what_is_in_the_way_is_said(shell, ready_url):
+    healthy(ready_url).db.dispose()
     rows = shell.rows()
     for words, status, text in (
         (["nobody"], 4, "There is nobody called 'nobody'"),
@@ -54,8 +54,8 @@ def test_what_is_in_the_way_is_said(shell, db_url):
     assert shell.rows() == rows
 
 
-def test_old_rows_go_as_the_settings_say(shell, db_url, monkeypatch):
-    db = Database(db_url)
+def test_old_rows_go_as_the_settings_say(shell, ready_url, monkeypatch):
+    db = Database(ready_url)
     with db.write() as tx:
         for days in (0, 10, 40):
             tx.execute(

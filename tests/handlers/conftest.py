@@ -128,7 +128,7 @@ def site_url(request):
     """SQLite; `@pytest.mark.parametrize("site_url", ["sqlite", "postgres"], indirect=True)` asks
     for both, where the database could make a difference."""
     kind = getattr(request, "param", "sqlite")
-    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "pg_url")
+    return request.getfixturevalue("ready_sqlite_url" if kind == "sqlite" else "ready_pg_url")
 
 
 @pytest.fixture

@@ -103,15 +103,15 @@ class Race:
 
 
 @pytest.fixture
-def race(db_url, processes):
-    made = Race(db_url, processes)
+def race(ready_url, processes):
+    made = Race(ready_url, processes)
     yield made
     made.close()
 
 
 @pytest.fixture
-def pg_race(pg_url, processes):
-    made = Race(pg_url, processes)
+def pg_race(ready_pg_url, processes):
+    made = Race(ready_pg_url, processes)
     yield made
     made.close()
 
