@@ -1,6 +1,5 @@
 """Moves of money by hand and of time over boundaries; a part of the machine (machine.py)."""
 
-import threading
 import uuid
 from datetime import timedelta
 
@@ -21,8 +20,8 @@ from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.errors import BadInput, Conflict, NotAllowed, NotFound
 from jhub_usage.domain.refunds import Filter
 from jhub_usage.store import tables as t
-from jhub_usage.store.engine import Database
 
+from . import services
 from .plain_ledger import GROUPS
 
 WHICH = range(1001)
@@ -35,7 +34,7 @@ MOVES = {
     "time_passes": (4, {"seconds": STEPS}),
     "days_pass": (2, {"days": [1, 1, 2, 6, 13, 31]}),
     "to_boundary": (4, {"period": PERIODS, "off": [0, 0, 1, -1, 1_000_000, -600_000_000]}),
-    "race": (1, {"period": PERIODS, "off": [0, 1]}),
+    "race": (2, {"period": PERIODS, "off": [0, 1]}),
     "allowance": (4, {"n": WHICH, "amount": AMOUNTS, "period": PERIODS,
                       "carry": [0, 0, None, 333_333, 50_000_000],
                       "begin_now": [None, None, False, True]}),
@@ -87,26 +86,11 @@ class MoneyMoves:
         self.model.tick(self.now)
 
     def race(self, period, off):
-        """Two services meet at a boundary, each with its own connections."""
+        """Two service processes meet at a boundary."""
         self.to_boundary(period, max(0, off))
-        other = Database(self.db.url.render_as_string(hide_password=False), clock=self.db.clock)
-        found, begin = [], threading.Barrier(2)
-
-        def book(db):
-            begin.wait()
-            try:
-                with db.write() as tx:
-                    found.append(advancing.advance_due(tx, policy=self.policy, actor=SYSTEM))
-            except Exception as error:
-                found.append(error)
-
-        threads = [threading.Thread(target=book, args=(db,)) for db in (self.db, other)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        other.dispose()
-        assert all(isinstance(x, tuple) and x[3] == () for x in found), found
+        url = self.db.url.render_as_string(hide_password=False)
+        found = services.race(url, self.now, self.policy.timezone)
+        assert all(late == () for *_, late in found), found
         self.model.tick(self.now)
 
     # -- allowances and months --------------------------------------------------------------------
@@ -201,8 +185,8 @@ class MoneyMoves:
         except Conflict:
             done = False
             self.looks()  # what was due then is due now
-        self.model.catch_up(a, self.now)
-        self.model.catch_up(b, self.now)
+        self.model.catch_up(a, self.now, quiet=not done)
+        self.model.catch_up(b, self.now, quiet=not done)
         assert done == (amount <= self.free(a) and not b.closed)
         if done:
             self.model.add(a, -amount, self.now)
@@ -234,6 +218,7 @@ class MoneyMoves:
             assert given > left or given <= 0
             return
         assert 0 < given <= left
+        self.model.catch_up(s.wallet, self.now)
         self.model.give(s, charge, given, self.now)
 
     def correct(self, n, amount, sign):
@@ -247,6 +232,7 @@ class MoneyMoves:
             assert sign * amount > left or s.open
             return
         assert sign * amount <= left and not s.open
+        self.model.catch_up(s.wallet, self.now)
         charge[1] += sign * amount
         s.charged -= sign * amount
         put = self.model.add if sign > 0 else self.model.use
@@ -348,8 +334,10 @@ class MoneyMoves:
         source = self.model.wallets["free"] if answer == "moved" else None
         more = {"from_wallet_id": self.id_of(source)} if source else {}
         for w in (wallet, source):
-            self.model.catch_up(w, self.now)
+            self.model.catch_up(w, self.now, quiet=True)
         enough = source is None or given <= self.free(source)
+        for w in (wallet, source):
+            self.model.catch_up(w, self.now, quiet=not enough)
         for _ in range(2):  # a retry is the same grant
             try:
                 self.money(requests.grant, request_id, given, by_right=True, **more)
