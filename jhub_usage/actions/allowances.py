@@ -1,6 +1,7 @@
 """Setting and taking away a wallet's allowance. Its boundaries are booked by ``advancing``."""
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from ..domain.admission import Policy
@@ -10,13 +11,11 @@ from ..domain.audit import Actor
 from ..domain.errors import BadInput, NotFound
 from ..domain.instants import after, to_micros
 from ..domain.wallets import Wallet
-from ..store import audit, ledger
-from ..store import tables as t
+from ..store import audit, bulk, ledger
+from ..store import wallets as rows
 from ..store.engine import Tx
-from .advancing import opened
+from .advancing import clamped, opened
 from .views import WalletView
-
-_W = t.wallets_.c
 
 
 def set_allowance(
@@ -33,37 +32,103 @@ def set_allowance(
     ``begin_now`` acts as a boundary at once: what is left beyond the cap expires, the amount is
     granted. By default a first allowance begins at once, and a changed one at the next boundary.
     """
-    require_allowance(allowance)
-    if not allowance.amount_micro:
-        raise BadInput("An allowance must be more than nothing; remove it instead.")
-    wallet, now = _wallet(tx, wallet_id, policy=policy, actor=actor)
-    before = wallet.allowance
-    if begin_now is None:
-        begin_now = before is None or (not before.amount_micro and not wallet.left_micro)
-    if before == allowance and not begin_now:
-        return None
-    if begin_now:
-        now = _free_instant(tx, wallet_id, now)
-    _store(tx, wallet_id, allowance, now)
-    entry_id = None
-    if begin_now:
-        turned = turn(wallet.balance_micro, wallet.left_micro, allowance)
-        if turned.net_micro:
-            entry = ledger.NewEntry(
-                wallet_id=wallet_id,
-                kind="grant" if turned.net_micro > 0 else "expiry",
-                amount_micro=turned.net_micro,
-                key=_key(wallet_id, now),
-                effective_at=now,
-                how=TURNS,
-                note=boundary_text(turned.granted_micro, turned.expired_micro),
-            )
-            entry_id, _ = ledger.post(tx, entry, actor=actor, now=now, timezone=policy.timezone)
-    audit.write(
-        tx, "wallet.allowance_set", "wallet", wallet_id, actor=actor, now=now,
-        before=shown(before), after=shown(allowance) | {"entry_id": entry_id, "begun": begin_now},
-    )  # fmt: skip
-    return entry_id
+    made = set_allowances(
+        tx, {wallet_id: allowance}, policy=policy, actor=actor, begin_now=begin_now
+    )
+    return made.get(wallet_id)
+
+
+def set_allowances(
+    tx: Tx,
+    wanted: Mapping[int, Allowance],
+    *,
+    policy: Policy,
+    actor: Actor,
+    begin_now: bool | None = None,
+) -> dict[int, int]:
+    """The same for many wallets at once; by wallet the ids of the entries that were booked."""
+    for allowance in wanted.values():
+        require_allowance(allowance)
+        if not allowance.amount_micro:
+            raise BadInput("An allowance must be more than nothing; remove it instead.")
+    wallets, _ = opened(tx, wanted, policy=policy, actor=actor)
+    for wallet_id in wanted:
+        if wallet_id not in wallets:
+            raise NotFound(f"There is no wallet {wallet_id}.")
+    ids: dict[int, int] = {}
+    for at, changes in _planned(tx, wallets, wanted, begin_now).items():
+        ids |= _book(tx, changes, at, policy=policy, actor=actor)
+    return ids
+
+
+@dataclass(frozen=True)
+class _Change:
+    """An allowance that a wallet gets; ``begins``: it acts as a boundary at once."""
+
+    wallet: Wallet
+    allowance: Allowance
+    begins: bool
+
+
+def _planned(
+    tx: Tx, wallets: Mapping[int, Wallet], wanted: Mapping[int, Allowance], begin_now: bool | None
+) -> dict[datetime, list[_Change]]:
+    """What changes, by the instant of the act: that of each wallet's own clock."""
+    now, changes = tx.now(), []
+    for wallet_id, allowance in wanted.items():
+        wallet, before = wallets[wallet_id], wallets[wallet_id].allowance
+        begins = begin_now
+        if begins is None:
+            begins = before is None or (not before.amount_micro and not wallet.left_micro)
+        if before != allowance or begins:
+            changes.append((clamped(now, [wallet]), _Change(wallet, allowance, begins)))
+    taken = ledger.taken(tx, [_key(c.wallet.id, at) for at, c in changes if c.begins])
+    found: dict[datetime, list[_Change]] = {}
+    for at, change in changes:
+        if change.begins and _key(change.wallet.id, at) in taken:
+            at = _free_instant(tx, change.wallet.id, at)
+        found.setdefault(at, []).append(change)
+    return found
+
+
+def _book(
+    tx: Tx, changes: Sequence[_Change], at: datetime, *, policy: Policy, actor: Actor
+) -> dict[int, int]:
+    """By wallet the ids of the entries that the beginnings make."""
+    entries, stored = [], []
+    for change in changes:
+        wallet, allowance = change.wallet, change.allowance
+        balance, left = wallet.balance_micro, wallet.left_micro
+        if change.begins:
+            turned = turn(balance, left, allowance)
+            balance, left = turned.balance_micro, turned.left_micro
+            if turned.net_micro:
+                entry = ledger.NewEntry(
+                    wallet_id=wallet.id,
+                    kind="grant" if turned.net_micro > 0 else "expiry",
+                    amount_micro=turned.net_micro,
+                    key=_key(wallet.id, at),
+                    effective_at=at,
+                    how=TURNS,
+                    note=boundary_text(turned.granted_micro, turned.expired_micro),
+                )
+                entries.append(entry)
+        stored.append((wallet.id, allowance, at, balance, left))
+    made = ledger.post_turns(tx, entries, actor=actor, now=at, timezone=policy.timezone)
+    ids = {entry.wallet_id: made_id for entry, made_id in zip(entries, made, strict=True)}
+    rows.keep_allowances(tx, stored)
+    audited = [
+        {
+            "action": "wallet.allowance_set",
+            "subject_kind": "wallet",
+            "subject_id": c.wallet.id,
+            "before": shown(c.wallet.allowance),
+            "after": shown(c.allowance) | {"entry_id": ids.get(c.wallet.id), "begun": c.begins},
+        }
+        for c in changes
+    ]
+    bulk.write_audit(tx, audited, actor=actor, now=at)
+    return ids
 
 
 def _key(wallet_id: int, at: datetime) -> str:
@@ -82,12 +147,14 @@ def _free_instant(tx: Tx, wallet_id: int, at: datetime) -> datetime:
 
 def remove_allowance(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> None:
     """No more grants; what is left of the last one expires at the next boundary."""
-    wallet, now = _wallet(tx, wallet_id, policy=policy, actor=actor)
-    before = wallet.allowance
+    locked, now = opened(tx, [wallet_id], policy=policy, actor=actor)
+    if wallet_id not in locked:
+        raise NotFound(f"There is no wallet {wallet_id}.")
+    wallet, before = locked[wallet_id], locked[wallet_id].allowance
     if before is None or not before.amount_micro:
         raise NotFound(f"The wallet {wallet.name} has no allowance.")
     rest = Allowance(0, before.period, 0) if wallet.left_micro else None
-    _store(tx, wallet_id, rest, now)
+    rows.keep_allowances(tx, [(wallet_id, rest, now, wallet.balance_micro, wallet.left_micro)])
     audit.write(
         tx, "wallet.allowance_removed", "wallet", wallet_id, actor=actor, now=now,
         before=shown(before),
@@ -123,22 +190,3 @@ def facts(view: WalletView) -> dict | None:
         "next_micro": ahead.granted_micro,
         "expires_micro": ahead.expires_micro,
     }
-
-
-def _wallet(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> tuple[Wallet, object]:
-    locked, now = opened(tx, [wallet_id], policy=policy, actor=actor)
-    if wallet_id not in locked:
-        raise NotFound(f"There is no wallet {wallet_id}.")
-    return locked[wallet_id], now
-
-
-def _store(tx: Tx, wallet_id: int, allowance: Allowance | None, now) -> None:
-    # boundaries before now belong to what was there before
-    values = {"allowance_micro": None, "allowance_period": None, "allowance_carry_micro": None}
-    if allowance is not None:
-        values = {
-            "allowance_micro": allowance.amount_micro,
-            "allowance_period": allowance.period,
-            "allowance_carry_micro": allowance.carry_micro,
-        }
-    tx.execute(t.wallets_.update().where(_W.id == wallet_id).values(advanced_until=now, **values))

@@ -194,12 +194,13 @@ class _Apply:
         self._catalog()
 
     def _allowances(self) -> None:
+        how = {"policy": self.policy, "actor": self.actor}
         for name, wanted in self.plan.allowances:
-            how = {"policy": self.policy, "actor": self.actor}
             if wanted is None:
                 allowances.remove_allowance(self.tx, self.ids[name], **how)
-            else:
-                allowances.set_allowance(self.tx, self.ids[name], wanted, **how)
+        given = [(self.ids[name], x) for name, x in self.plan.allowances if x is not None]
+        for part in _chunks(given):
+            allowances.set_allowances(self.tx, dict(part), **how)
 
     def _audit(self, rows: Iterable[dict]) -> None:
         bulk.write_audit(self.tx, rows, actor=self.actor, now=self.tx.now())

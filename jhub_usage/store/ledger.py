@@ -3,7 +3,7 @@
 The caller holds the wallet's lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -76,7 +76,8 @@ def post(
         if not same:
             raise KeyReused(f"The key {entry.key!r} was already used for another entry.")
         return held.id, False
-    made = tx.execute(t.entries.insert().values(**_row(tx, entry, actor, now, timezone)))
+    (row,) = _rows(tx, [entry], actor, now, timezone)
+    made = tx.execute(t.entries.insert().values(**row))
     _move(tx, entry)
     return made.inserted_primary_key[0], True
 
@@ -86,7 +87,14 @@ def has(tx: Tx, key: str) -> bool:
     return tx.scalar(sa.select(_E.id).where(_E.key == key)) is not None
 
 
-def _row(tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str) -> dict:
+def taken(tx: Tx, keys: Collection[str]) -> set[str]:
+    """Those of some keys that entries have."""
+    return set(tx.execute(sa.select(_E.key).where(_E.key.in_(list(keys)))).scalars())
+
+
+def _row(
+    tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str, note_id: int | None
+) -> dict:
     effective_at = entry.effective_at or now
     spent = entry.elapsed_us
     if spent is None and entry.slice_start is not None:
@@ -109,17 +117,40 @@ def _row(tx: Tx, entry: NewEntry, actor: Actor, now: datetime, timezone: str) ->
         "elapsed_us": spent,
         "actor_kind": actor.kind,
         "actor_id": actor.person_id,
-        "note_id": entry.note_id or note(tx, entry.note),
+        "note_id": note_id,
     }
+
+
+def _rows(
+    tx: Tx, entries: Sequence[NewEntry], actor: Actor, now: datetime, timezone: str
+) -> list[dict]:
+    """The rows of entries, their words kept at once."""
+    said = [e.note for e in entries if e.note and e.note_id is None]
+    kept = iter(notes(tx, said))
+    return [
+        _row(tx, e, actor, now, timezone, e.note_id or (next(kept) if e.note else None))
+        for e in entries
+    ]
 
 
 def post_due(
     tx: Tx, entries: Sequence[NewEntry], *, actor: Actor, now: datetime, timezone: str = "UTC"
 ) -> None:
     """Entries of what was due, at once. The caller holds the wallets and stores their balances."""
-    rows = [_row(tx, entry, actor, now, timezone) for entry in entries]
+    rows = _rows(tx, entries, actor, now, timezone)
     if rows:
         tx.execute(t.entries.insert(), rows if len(rows) > 1 else rows[0])
+
+
+def post_turns(
+    tx: Tx, entries: Sequence[NewEntry], *, actor: Actor, now: datetime, timezone: str = "UTC"
+) -> list[int]:
+    """The same, and their ids in the same order. The keys are new."""
+    rows = _rows(tx, entries, actor, now, timezone)
+    if not rows:
+        return []
+    insert = t.entries.insert().returning(_E.id, sort_by_parameter_order=True)
+    return list(tx.execute(insert, rows).scalars())
 
 
 def post_gifts(
@@ -156,6 +187,14 @@ def note(tx: Tx, text: str) -> int | None:
     if not text:
         return None
     return tx.execute(t.notes.insert().values(text=text)).inserted_primary_key[0]
+
+
+def notes(tx: Tx, texts: Sequence[str]) -> list[int]:
+    """Keep several; their ids in the same order."""
+    if len(texts) < 2:
+        return [note(tx, text) for text in texts]
+    insert = t.notes.insert().returning(t.notes.c.id, sort_by_parameter_order=True)
+    return list(tx.execute(insert, [{"text": text} for text in texts]).scalars())
 
 
 def refunded(tx: Tx, entry_id: int) -> int:

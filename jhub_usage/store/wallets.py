@@ -1,6 +1,7 @@
 """Wallet rows, their locks and who may spend from them."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -54,6 +55,43 @@ def allowance(row) -> Allowance | None:
     if row.allowance_period is None:
         return None
     return Allowance(row.allowance_micro, row.allowance_period, row.allowance_carry_micro)
+
+
+_KEEP = (
+    t.wallets_.update()
+    .where(_W.id == sa.bindparam("w_id"))
+    .values(
+        {
+            c.name: sa.bindparam(c.name)
+            for c in (_W.allowance_micro, _W.allowance_period, _W.allowance_carry_micro,
+                      _W.advanced_until, _W.balance_micro, _W.allowance_left_micro)
+        }
+    )
+)  # fmt: skip
+
+
+def keep_allowances(
+    tx: Tx, changed: Iterable[tuple[int, Allowance | None, datetime, int, int]]
+) -> None:
+    """Store (wallet's id, its allowance, from when on it counts, balance, rest of it).
+
+    Boundaries before that instant belong to the allowance that was there before. The caller holds
+    the wallets.
+    """
+    values = [
+        {
+            "w_id": wallet_id,
+            "allowance_micro": held and held.amount_micro,
+            "allowance_period": held and held.period,
+            "allowance_carry_micro": held and held.carry_micro,
+            "advanced_until": at,
+            "balance_micro": balance,
+            "allowance_left_micro": left,
+        }
+        for wallet_id, held, at, balance, left in changed
+    ]
+    if values:
+        tx.execute(_KEEP, values if len(values) > 1 else values[0])
 
 
 def lock(tx: Tx, ids: Iterable[int]) -> dict[int, Wallet]:
