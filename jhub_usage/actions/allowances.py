@@ -9,7 +9,7 @@ from ..domain.allowance_words import boundary_text
 from ..domain.allowances import TURNS, Allowance, require_allowance, turn
 from ..domain.audit import Actor
 from ..domain.errors import BadInput, NotFound
-from ..domain.instants import after, to_micros
+from ..domain.instants import to_micros
 from ..domain.wallets import Wallet
 from ..store import audit, bulk, ledger
 from ..store import wallets as rows
@@ -51,12 +51,15 @@ def set_allowances(
         require_allowance(allowance)
         if not allowance.amount_micro:
             raise BadInput("An allowance must be more than nothing; remove it instead.")
+    rows.lock(tx, wanted)
+    # not read after what is due is booked: a boundary that passes meanwhile would be skipped
+    now = tx.now()
     wallets, _ = opened(tx, wanted, policy=policy, actor=actor)
     for wallet_id in wanted:
         if wallet_id not in wallets:
             raise NotFound(f"There is no wallet {wallet_id}.")
     ids: dict[int, int] = {}
-    for at, changes in _planned(tx, wallets, wanted, begin_now).items():
+    for at, changes in _planned(wallets, wanted, begin_now, now).items():
         ids |= _book(tx, changes, at, policy=policy, actor=actor)
     return ids
 
@@ -71,23 +74,21 @@ class _Change:
 
 
 def _planned(
-    tx: Tx, wallets: Mapping[int, Wallet], wanted: Mapping[int, Allowance], begin_now: bool | None
+    wallets: Mapping[int, Wallet],
+    wanted: Mapping[int, Allowance],
+    begin_now: bool | None,
+    now: datetime,
 ) -> dict[datetime, list[_Change]]:
     """What changes, by the instant of the act: that of each wallet's own clock."""
-    now, changes = tx.now(), []
+    found: dict[datetime, list[_Change]] = {}
     for wallet_id, allowance in wanted.items():
         wallet, before = wallets[wallet_id], wallets[wallet_id].allowance
         begins = begin_now
         if begins is None:
             begins = before is None or (not before.amount_micro and not wallet.left_micro)
         if before != allowance or begins:
-            changes.append((clamped(now, [wallet]), _Change(wallet, allowance, begins)))
-    taken = ledger.taken(tx, [_key(c.wallet.id, at) for at, c in changes if c.begins])
-    found: dict[datetime, list[_Change]] = {}
-    for at, change in changes:
-        if change.begins and _key(change.wallet.id, at) in taken:
-            at = _free_instant(tx, change.wallet.id, at)
-        found.setdefault(at, []).append(change)
+            change = _Change(wallet, allowance, begins)
+            found.setdefault(clamped(now, [wallet]), []).append(change)
     return found
 
 
@@ -96,6 +97,7 @@ def _book(
 ) -> dict[int, int]:
     """By wallet the ids of the entries that the beginnings make."""
     entries, stored = [], []
+    taken = ledger.taken(tx, [_key(c.wallet.id, at) for c in changes if c.begins])
     for change in changes:
         wallet, allowance = change.wallet, change.allowance
         balance, left = wallet.balance_micro, wallet.left_micro
@@ -103,11 +105,12 @@ def _book(
             turned = turn(balance, left, allowance)
             balance, left = turned.balance_micro, turned.left_micro
             if turned.net_micro:
+                key = _key(wallet.id, at)
                 entry = ledger.NewEntry(
                     wallet_id=wallet.id,
                     kind="grant" if turned.net_micro > 0 else "expiry",
                     amount_micro=turned.net_micro,
-                    key=_key(wallet.id, at),
+                    key=_free(tx, key) if key in taken else key,
                     effective_at=at,
                     how=TURNS,
                     note=boundary_text(turned.granted_micro, turned.expired_micro),
@@ -135,14 +138,12 @@ def _key(wallet_id: int, at: datetime) -> str:
     return f"allowance:{wallet_id}:at:{to_micros(at)}"
 
 
-def _free_instant(tx: Tx, wallet_id: int, at: datetime) -> datetime:
-    """The first instant from ``at`` on at which none has begun yet.
-
-    Behind a clock that went back, several acts would have the instant of the last one.
-    """
-    while ledger.has(tx, _key(wallet_id, at)):
-        at = after(at, 1)
-    return at
+def _free(tx: Tx, key: str) -> str:
+    """The key, numbered: several may begin at one instant, behind a clock that went back."""
+    number = 2
+    while ledger.has(tx, f"{key}:{number}"):
+        number += 1
+    return f"{key}:{number}"
 
 
 def remove_allowance(tx: Tx, wallet_id: int, *, policy: Policy, actor: Actor) -> None:
