@@ -19,6 +19,7 @@ from traitlets.config import Config, Configurable, LazyConfigValue
 
 from .config_values import checked, freeze, parse, thaw
 from .config_values import database_url as read_url
+from .domain.addresses import networks
 from .domain.admission import Policy
 from .domain.errors import BadInput
 from .domain.instants import zone_of
@@ -162,6 +163,12 @@ class JHubUsage(Configurable):
         help="""Profiles for spawners without a profile list of their own. Each is a dict with
         `slug`, `display_name`, `description`, `cpu` (cores), `memory` (like `16G`), `gpus`
         (a list of `{"model": "A100", "count": 1}`) and `default`.""",
+    ).tag(config=True)
+    trusted_proxies = List(
+        Unicode(),
+        help="""Proxies in front of the Hub's own, such as an ingress, that tell the truth about
+        whom they pass on: addresses or networks like `10.0.0.0/8`. The address in the audit trail
+        is the last one in X-Forwarded-For that is not one of them.""",
     ).tag(config=True)
     node_cores = Integer(
         0,
@@ -386,6 +393,7 @@ def _consistent(settings: "Settings", given: set[str]) -> "Settings":
     """Checks that one trait alone can not make; paths become absolute, so that all processes
     agree."""
     zone_of(settings.timezone)
+    networks(tuple(settings.trusted_proxies))
     if not settings.hub_id.strip():
         raise BadInput("c.JHubUsage.hub_id must not be empty.")
     for name in ("lock_timeout_s", "statement_timeout_s"):

@@ -14,6 +14,8 @@ import signal
 import sys
 from datetime import UTC, datetime
 
+from .domain.addresses import told_by_proxies
+
 PR_SET_PDEATHSIG = 1
 access_log = logging.getLogger("jhub_usage.access")
 
@@ -48,6 +50,17 @@ def set_up_logs(level: int = logging.INFO) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+def caller_address(handler) -> str:
+    """From which address a request came, of which its sender can not make us believe another."""
+    request, service = handler.request, handler.settings["usage_service"]
+    forwarded = ",".join(request.headers.get_list("X-Forwarded-For"))
+    told = told_by_proxies(forwarded, service.settings.trusted_proxies)
+    if told:
+        return told
+    peer = getattr(request.connection.context, "address", None)  # no proxy: who connected
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
+
+
 def access_line(handler) -> None:
     """One line per request: no query, no header, no body, so no secret."""
     caller = getattr(handler, "caller", None)
@@ -59,7 +72,7 @@ def access_line(handler) -> None:
             "status": handler.get_status(),
             "ms": round(handler.request.request_time() * 1000, 1),
             "who": f"{caller.kind}:{caller.name}" if caller and caller.name else None,
-            "address": handler.request.remote_ip,
+            "address": caller_address(handler),
         }
     )
 

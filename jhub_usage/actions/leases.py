@@ -23,20 +23,23 @@ def holder(tx: Tx, name: str) -> str | None:
 def hold(tx: Tx, name: str, me: str, ttl_s: float, *, actor: Actor) -> bool:
     """Take a free or lapsed lease, or keep one's own; False while somebody else holds it.
 
-    Written at most twice within its time: nothing while more than half of it is left.
+    Written at most twice within its time: nothing while more than half of it is left. One that
+    reaches further than any lease was written by a clock that was ahead: it counts as lapsed.
     """
+    lasts = timedelta(seconds=ttl_s)
     query = sa.select(_L.holder, _L.until_at).where(_L.name == name)
     row = tx.execute(query).one_or_none()
     now = tx.now()
-    if row is not None and row.holder == me and row.until_at > now + timedelta(seconds=ttl_s / 2):
+    if row is not None and row.holder == me and lasts / 2 < row.until_at - now <= lasts:
         return True
     row = tx.execute(tx.lock(query)).one_or_none()
     now = tx.now()
-    values = {"holder": me, "until_at": now + timedelta(seconds=ttl_s)}
+    values = {"holder": me, "until_at": now + lasts}
     if row is None:
         # another one may have been first: the row that is there decides
         return bool(tx.insert_once(t.leases, {"name": name, **values})) or holder(tx, name) == me
-    if row.holder != me and row.until_at > now:
+    # another one may give it more time, and clocks differ by seconds
+    if row.holder != me and timedelta() < row.until_at - now <= 10 * lasts:
         return False
     tx.execute(t.leases.update().where(_L.name == name).values(**values))
     return True

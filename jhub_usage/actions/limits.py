@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from ..domain import limits as limits_
 from ..domain.audit import Actor
-from ..domain.errors import NotFound
+from ..domain.errors import NotAllowed, NotFound
 from ..domain.limits import Limit
 from ..domain.names import require_name
 from ..store import audit, catalog, wallets
@@ -15,7 +15,10 @@ from ..store.engine import Tx
 
 
 def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
-    """Set a cap; a cap of the same subject, resource and period is replaced. Its id."""
+    """Set a cap; one of the same subject, resource and period is replaced. Its id.
+
+    What a wallet's manager sets stands beside what administrators set, and never replaces it.
+    """
     catalog.lock_gate(tx)
     now = tx.now()
     limits_.require_limit(limit)
@@ -36,6 +39,7 @@ def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
         c.resource == limit.resource,
         c.each == limit.each,
         c.period == limit.period,
+        c.by_manager == limit.by_manager,
     )
     held = tx.execute(sa.select(t.limits_).where(same)).one_or_none()
     if held is not None and held.amount == limit.amount:
@@ -55,6 +59,7 @@ def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
                 amount=limit.amount,
                 each=limit.each,
                 period=limit.period,
+                by_manager=limit.by_manager,
                 created_at=now,
             )
         ).inserted_primary_key[0]
@@ -67,12 +72,14 @@ def add(tx: Tx, limit: Limit, *, actor: Actor) -> int:
     return limit_id
 
 
-def remove(tx: Tx, limit_id: int, *, actor: Actor) -> None:
-    """Lift a cap."""
+def remove(tx: Tx, limit_id: int, *, actor: Actor, by_right: bool = True) -> None:
+    """Lift a cap. Without ``by_right`` only one that a manager of its wallet set."""
     catalog.lock_gate(tx)
     held = tx.row(sa.select(t.limits_).where(t.limits_.c.id == limit_id))
     if held is None:
         raise NotFound(f"There is no limit {limit_id}.")
+    if not by_right and not held["by_manager"]:
+        raise NotAllowed("An administrator set this limit: ask them to change it.")
     tx.execute(t.limits_.delete().where(t.limits_.c.id == limit_id))
     catalog.bump(tx)
     audit.write(

@@ -281,10 +281,9 @@ def span(tx: Tx, label: str, *, policy: Policy) -> tuple[datetime, datetime, Mon
     if held is not None:
         return held.starts_at, held.ends_at, held
     calendar = periods.calendar(tx, policy.timezone)
-    begin, end = calendar.begins(MONTH, label), calendar.ends(MONTH, label)
-    if begin > tx.now():
+    if label > calendar.label(MONTH, tx.now()):
         raise BadInput(f"{label} has not begun.")
     first = rows.first_label(tx, calendar)
     if label <= periods.last_closed(tx) or first is None or label < first:
         raise NotFound(f"There is nothing in {label}: these books begin later.")
-    return begin, end, None
+    return calendar.begins(MONTH, label), calendar.ends(MONTH, label), None

@@ -166,7 +166,9 @@ def _whose(tx: Tx, who: Person) -> erasing.Whose:
 def _earlier_names(tx: Tx, who: Person, wallet) -> list[str]:
     """Before a rename, as far as it can be seen and nobody else has that name."""
     acted = sa.select(_U.actor_name).where(_U.actor_id == who.id, _U.actor_name != "").distinct()
-    found = set(tx.execute(acted).scalars())
+    m = t.month_names.c
+    closed = sa.select(m.name).where(m.kind == "person", m.subject_id == who.id)
+    found = {*tx.execute(acted).scalars(), *tx.execute(closed).scalars()}
     if wallet is not None:
         found.add(wallet.name.removeprefix("~"))
     found.discard(who.name)

@@ -32,6 +32,8 @@ class Read:
     facts: Mapping = field(default_factory=dict)
     #: A person by name; ``known`` says whose number that is.
     name: str = ""
+    #: What it is where nobody else has that name; None: then nothing of others was shown.
+    otherwise: "Read | None" = None
 
 
 def known(
@@ -40,9 +42,9 @@ def known(
     """The read with ids only, or None where it is the person's own, or nothing."""
     if read.name:
         person_id = ownership.id_of_name(tx, hub_id, read.name)
-        if not person_id:
-            return None
-        read = replace(read, id=str(person_id), name="")
+        if not person_id or person_id == ownership.person_id(tx, hub_id, person):
+            return read.otherwise
+        read = replace(read, id=str(person_id), name="", otherwise=None)
     if read.kind == "person":
         return None if read.id == str(ownership.person_id(tx, hub_id, person)) else read
     own = OWN.get(read.kind)

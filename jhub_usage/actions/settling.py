@@ -118,7 +118,7 @@ def rebook(
 def _take_back(tx: Tx, row, charged: int, *, policy: Policy, actor: Actor, now: datetime) -> None:
     """Gifts never exceed what is charged: what a correction gave back was given already."""
     gifts = tx.execute(
-        sa.select(_E.id, _E.corrects_id, _E.amount_micro)
+        sa.select(_E.id, _E.kind, _E.amount_micro)
         .where(_E.session_id == row.id, _E.goodwill)
         .order_by(_E.id)
     ).all()
@@ -132,7 +132,7 @@ def _take_back(tx: Tx, row, charged: int, *, policy: Policy, actor: Actor, now: 
         key=f"correction:gift:{row.id}:{row.revision + 1}",
         effective_at=now,
         session_id=row.id,
-        corrects_id=gifts[-1].id,
+        corrects_id=[g.id for g in gifts if g.kind == "refund"][-1],
         goodwill=True,
     )
     ledger.post(tx, entry, actor=actor, now=now, timezone=policy.timezone)

@@ -6,18 +6,21 @@ boundaries were corrected keep what they were charged: their corrections span mo
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import sqlalchemy as sa
 
 from ..domain import trial, trial_limits
 from ..domain.admission import Policy
+from ..domain.advance import Slice, Turn
 from ..domain.allowances import Allowance, moved
+from ..domain.errors import BadInput
 from ..domain.invariants import how_moved
 from ..domain.limits import Breach, Limit
-from ..domain.periods import MONTH, Calendar
+from ..domain.periods import Calendar
 from ..domain.rates import Rate
 from ..domain.rules import Rule
 from ..domain.shapes import Shape
@@ -28,7 +31,8 @@ from ..store import tables as t
 from ..store import wallets as wallet_rows
 from ..store.engine import Tx
 from ..store.period_use import OpenRow
-from . import period_limits
+from . import advancing, period_limits
+from .usage_reports import month_window
 
 DEFAULT = Policy()
 
@@ -72,6 +76,13 @@ class Tried:
     #: Sessions whose charges differ, as (id, charged, would have been charged).
     differing: tuple[tuple[str, int, int], ...]
 
+    @property
+    def same(self) -> bool:
+        """Whether it gives the ledger that was: every session's charges, every balance."""
+        return not self.differing and all(
+            w.balance_micro == w.tried_balance_micro for w in self.wallets
+        )
+
 
 def month(
     tx: Tx,
@@ -82,15 +93,21 @@ def month(
     limits: Sequence[Limit] | None = None,
     rules: Sequence[Rule] | None = None,
 ) -> Tried:
-    """Last month, or any other, under these; unchanged where nothing is given."""
-    calendar = periods.calendar(tx, policy.timezone)
-    begin, end = calendar.begins(MONTH, label), calendar.ends(MONTH, label)
-    end = min(end, tx.now())
+    """Last month, or any other, under these; unchanged where nothing is given.
+
+    Raises BadInput for what is no month that has begun.
+    """
+    calendar, now = periods.calendar(tx, policy.timezone), tx.now()
+    begin, end = month_window(tx, label, policy=policy)
+    if begin >= now:
+        raise BadInput(f"The month {label} has not begun.")
+    end = min(end, now)
     starts = _starts(tx, begin, end, policy)
     names = {w.id: w.name for w in tx.execute(sa.select(_W.id, _W.name))}
     held = catalog.load(tx, "", 0)
     tried = None if rates is None else trial.as_trial(held.rates, rates)
-    was, opening, closing, given = _ledger(tx, begin, end)
+    was, opening, closing, given, known = _ledger(tx, begin, end, calendar)
+    starts = [replace(s, known_at=known.get(s.session_id)) for s in starts]
     wallets, changes = _wallets(tx, opening, begin, end)
     done = trial.replay(wallets, starts, given, changes, begin, end, calendar, tried)
     by_wallet, by_person = defaultdict(lambda: [0, 0]), defaultdict(lambda: [0, 0])
@@ -191,12 +208,46 @@ def _starts(tx: Tx, begin: datetime, end: datetime, policy: Policy) -> list[Past
     ]
 
 
-def _ledger(tx: Tx, begin: datetime, end: datetime):
-    """(charges per session, wallets at begin and at end as (balance, left), given entries)."""
+def _ledger(tx: Tx, begin: datetime, end: datetime, calendar: Calendar):
+    """(charges per session, wallets at begin and at end as (balance, left), given entries, when
+    the last slice of a session was booked)."""
+    was: dict[str, int] = defaultdict(int)
+    opening: dict[int, tuple[int, int]] = {}
+    closing: dict[int, tuple[int, int]] = {}
+    given: list[Given] = []
+    known: dict[str, datetime] = {}
+    for e in _entries(tx, end, calendar):
+        of_slice = e.kind == "charge" and e.session_id is not None
+        at, how = e.effective_at, how_moved(e)
+        # a slice that ends at a boundary belongs to what came before it
+        if of_slice and e.slice_start < at:
+            at = e.slice_start
+        if at >= end:
+            continue
+        closing[e.wallet_id] = moved(*closing.get(e.wallet_id, (0, 0)), e.amount_micro, how)
+        booked = at
+        if of_slice and e.revision:
+            booked = max(at, e.effective_at - datetime.resolution)
+        elif not of_slice and not e.key.startswith("allowance:"):
+            # what is dated back acted when it was booked: no boundary is computed anew for it
+            booked = max(at, e.posted_at)
+        if booked < begin or (of_slice and at < begin):
+            opening[e.wallet_id] = moved(*opening.get(e.wallet_id, (0, 0)), e.amount_micro, how)
+        elif of_slice and not e.revision:
+            was[e.session_id] -= e.amount_micro
+            known[e.session_id] = max(e.posted_at, known.get(e.session_id, e.posted_at))
+        elif not e.key.startswith("allowance:"):
+            booked = min(booked, end - datetime.resolution)
+            given.append(Given(booked, e.wallet_id, e.amount_micro, how, e.posted_at))
+    return was, opening, closing, given, known
+
+
+def _entries(tx: Tx, end: datetime, calendar: Calendar) -> Iterator:
+    """The ledger up to an instant, in its order; then what is due and not booked yet."""
     other = t.entries.alias("corrected")
-    rows = tx.execute(
+    yield from tx.execute(
         sa.select(
-            _E.id, _E.wallet_id, _E.kind, _E.amount_micro, _E.key, _E.effective_at,
+            _E.id, _E.wallet_id, _E.kind, _E.amount_micro, _E.key, _E.effective_at, _E.posted_at,
             _E.session_id, _E.slice_start, _E.corrects_id, _E.goodwill,
             other.c.kind.label("corrects_kind"), other.c.key.label("corrects_key"), _S.revision,
         )
@@ -205,29 +256,27 @@ def _ledger(tx: Tx, begin: datetime, end: datetime):
             .outerjoin(t.sessions_, _S.id == _E.session_id)
         )
         .where(_E.effective_at <= end)
-        .order_by(_E.effective_at, _E.id)
+        .order_by(_E.id)
     )  # fmt: skip
-    was: dict[str, int] = defaultdict(int)
-    opening: dict[int, tuple[int, int]] = {}
-    closing: dict[int, tuple[int, int]] = {}
-    given: list[Given] = []
-    for e in rows:
-        of_slice = e.kind == "charge" and e.session_id is not None
-        # a slice that ends at a boundary belongs to what came before it
-        at = e.slice_start if of_slice and e.slice_start < e.effective_at else e.effective_at
-        if at >= end:
-            continue
-        how = how_moved(e)
-        closing[e.wallet_id] = moved(*closing.get(e.wallet_id, (0, 0)), e.amount_micro, how)
-        if at < begin:
-            opening[e.wallet_id] = closing[e.wallet_id]
-            continue
-        if of_slice and not e.revision:
-            was[e.session_id] -= e.amount_micro
-        elif not e.key.startswith("allowance:"):
-            at = min(e.effective_at, end - datetime.resolution)
-            given.append(Given(at, e.wallet_id, e.amount_micro, how))
-    return was, opening, closing, given
+    wallets = [wallet_rows.value(row) for row in tx.execute(sa.select(t.wallets_))]
+    meters, now = sessions.open_meters(tx, [w.id for w in wallets]), tx.now()
+    for wallet in wallets:
+        for due in advancing.ahead_of(wallet, meters[wallet.id], now, calendar).due:
+            if due.at <= end:
+                yield _as_booked(wallet.id, due, now)
+
+
+def _as_booked(wallet_id: int, due: Slice | Turn, now: datetime) -> SimpleNamespace:
+    """What is due, as its entry will be."""
+    more = {"kind": "grant", "amount_micro": due.net_micro, "key": "allowance:", "session_id": None,
+            "slice_start": None} if isinstance(due, Turn) else {
+        "kind": "charge", "amount_micro": -due.amount_micro, "key": "charge:",
+        "session_id": due.session_id, "slice_start": due.begin,
+    }  # fmt: skip
+    return SimpleNamespace(
+        wallet_id=wallet_id, effective_at=due.at, posted_at=now, corrects_id=None, goodwill=False,
+        corrects_kind=None, corrects_key=None, revision=0, **more,
+    )  # fmt: skip
 
 
 def _wallets(
@@ -241,25 +290,25 @@ def _wallets(
         .where(
             c.subject_kind == "wallet",
             c.action.in_(("wallet.allowance_set", "wallet.allowance_removed")),
-            c.at >= begin,
         )
-        .order_by(c.id)
+        .order_by(c.at, c.id)
     )
     for row in rows:
         acts[int(row.subject_id)].append(row)
     found, changes = {}, []
     for row in tx.execute(sa.select(t.wallets_)):
-        wallet = wallet_rows.value(row)
-        first = acts[wallet.id][0].before if acts[wallet.id] else None
-        allowance = _allowance(first) if acts[wallet.id] else wallet.allowance
+        wallet, mine = wallet_rows.value(row), acts[row.id]
+        before = [act for act in mine if act.at < begin]
+        if before:
+            allowance = _allowance(before[-1].after)
+        else:
+            allowance = _allowance(mine[0].before) if mine else wallet.allowance
         balance, left = opening.get(wallet.id, (0, 0))
-        if allowance is None and left:
-            allowance = Allowance(0, wallet.allowance.period, 0) if wallet.allowance else None
         found[wallet.id] = Wallet(
             wallet.id, wallet.name, balance, wallet.overdraft_micro, allowance=allowance,
             left_micro=left, advanced_until=begin - datetime.resolution,
         )  # fmt: skip
-        for act in acts[wallet.id]:
+        for act in mine[len(before) :]:
             if act.at < end:
                 after = act.after or {}
                 changes.append(
@@ -283,7 +332,7 @@ def tried_rates(declared, at: datetime) -> list[Rate]:
 
 def begins(tx: Tx, label: str, timezone: str = "UTC") -> datetime:
     """The instant at which a month begins."""
-    return periods.calendar(tx, timezone).begins(MONTH, label)
+    return month_window(tx, label, policy=Policy(timezone=timezone))[0]
 
 
 def last_shape(tx: Tx, profile: str) -> Shape:

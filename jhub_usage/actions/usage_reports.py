@@ -17,7 +17,16 @@ import sqlalchemy as sa
 from ..domain.admission import Policy
 from ..domain.errors import BadInput
 from ..domain.instants import require_utc
-from ..domain.periods import DAY, MONTH, PERIODS, WEEK, Calendar, label_of_day, next_label
+from ..domain.periods import (
+    DAY,
+    MONTH,
+    PERIODS,
+    WEEK,
+    Calendar,
+    first_day,
+    label_of_day,
+    next_label,
+)
 from ..domain.usage import NOTHING, NodeCores, Summed, Used, measures, summed, used
 from ..store import periods, sessions
 from ..store import tables as t
@@ -155,11 +164,10 @@ def usual_window(tx: Tx, *, policy: Policy) -> tuple[datetime, datetime]:
 
 def month_window(tx: Tx, label: str, *, policy: Policy) -> tuple[datetime, datetime]:
     """A month by its label, or BadInput."""
-    calendar = periods.calendar(tx, policy.timezone)
-    begin, end = calendar.begins(MONTH, label), calendar.ends(MONTH, label)
-    if not EARLIEST <= begin < end <= LATEST:
+    if not EARLIEST.year <= first_day(MONTH, label).year < LATEST.year:
         raise BadInput(f"The month {label} does not lie between 2000 and 2200.")
-    return begin, end
+    calendar = periods.calendar(tx, policy.timezone)
+    return calendar.begins(MONTH, label), calendar.ends(MONTH, label)
 
 
 def months(tx: Tx, *, policy: Policy, only: Only = ALL) -> list[str]:
@@ -183,10 +191,9 @@ def days(tx: Tx, report: Report, *, policy: Policy) -> list[str]:
 
 def instant_of(tx: Tx, label: str, *, policy: Policy) -> datetime:
     """Where a day begins by the calendar of the hub, or BadInput."""
-    found = periods.calendar(tx, policy.timezone).begins(DAY, label)
-    if not EARLIEST <= found <= LATEST:
+    if not EARLIEST.year <= first_day(DAY, label).year < LATEST.year:
         raise BadInput(f"The day {label} does not lie between 2000 and 2200.")
-    return found
+    return periods.calendar(tx, policy.timezone).begins(DAY, label)
 
 
 def _groups(by: Iterable[str]) -> tuple[str, ...]:

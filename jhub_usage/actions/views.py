@@ -251,11 +251,12 @@ def session_views(
 
 
 def _refunds(tx: Tx, ids: list[str]) -> dict[str, int]:
+    """What was given back of each session, less what of that was taken back."""
     if not ids:
         return {}
     rows = tx.execute(
         sa.select(_E.session_id, sa.func.sum(_E.amount_micro))
-        .where(_E.session_id.in_(ids), _E.kind == "refund")
+        .where(_E.session_id.in_(ids), _E.goodwill)
         .group_by(_E.session_id)
     )
     return {r[0]: int(r[1]) for r in rows}

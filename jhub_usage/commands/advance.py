@@ -12,6 +12,7 @@ def advance(args) -> int:
         until = shell.look(lambda tx: tx.now())
         if args.dry_run:
             return _foresee(shell, until)
+        back = shell.act(catching_up.put_back, policy=shell.context.policy)
         after_id, wallets, entries, more = 0, 0, 0, True
         while more:  # each batch is a transaction; what is booked stays when a later one fails
             after_id, count, made = shell.act(
@@ -24,7 +25,11 @@ def advance(args) -> int:
         )
         if not entries:
             text = f"Nothing was due until {shell.when(until)}."
-        shell.reply({"until": until, "wallets": wallets, "entries": entries}, text)
+        if back:
+            text += f"\nA clock had put these ahead; they go on from now: {_named(back)}."
+        shell.reply(
+            {"until": until, "wallets": wallets, "entries": entries, "put_back": back}, text
+        )
     return 0
 
 
@@ -36,8 +41,11 @@ def _foresee(shell: Shell, until) -> int:
         if not after_id:
             break
     entries = sum(d.entries for d in due)
+    ahead = shell.look(catching_up.ahead_of_clock)
     if shell.args.json:
-        shell.reply({"until": until, "wallets": due, "entries": entries, "booked": False})
+        shell.reply(
+            {"until": until, "wallets": due, "entries": entries, "ahead": ahead, "booked": False}
+        )
         return 0
     shell.table(
         ("wallet", "since", "entries>", "charged>", "allowances>", "balance then>", ""),
@@ -47,11 +55,18 @@ def _foresee(shell: Shell, until) -> int:
     )  # fmt: skip
     if len(due) > NAMED:
         print(f"... and {len(due) - NAMED} more.")
+    if ahead:
+        print(f"A clock has put these ahead; they would go on from now: {_named(ahead)}.")
     print(
         f"Until {shell.when(until)}: {_number(entries, 'entry', 'entries')} for "
         f"{_number(len(due), 'wallet', 'wallets')}. Nothing was booked: this was --dry-run."
     )
     return 0
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _number(count: int, one: str, many: str) -> str:

@@ -153,14 +153,15 @@ def limits(args) -> int:
              "person": x.limit.person, "group": x.limit.group, "wallet": x.wallet or None,
              "profile": x.limit.profile, "each": x.limit.each,
              "period": x.limit.period or None, "used": used.get(x.id), "text": limit_name(x),
-             "unit": unit_text(x.limit)}
+             "unit": unit_text(x.limit), "by_manager": x.limit.by_manager}
             for x in held.limits
         ]  # fmt: skip
         if args.json:
             shell.reply({"limits": found})
             return 0
         rows = [
-            (x["id"], x["text"], x["amount_text"], x["unit"],
+            (x["id"], x["text"] + (" (set by a manager)" if x["by_manager"] else ""),
+             x["amount_text"], x["unit"],
              "" if x["used"] is None else value_text(x["resource"], x["used"]))
             for x in found
         ]  # fmt: skip

@@ -2,12 +2,13 @@
 
 import sys
 
-from ..actions import months, statements, wallets
+from ..actions import months, statements, views, wallets
 from ..domain.audit import SYSTEM
 from ..domain.errors import BadInput
 from ..domain.instants import parse_instant
 from ..domain.statements import canonical, csv_text, hours_shown
 from .shell import Shell, actor, name
+from .wallets import allowance_facts
 
 #: So many servers and other entries are printed; --csv and --json have all.
 SHOWN = 40
@@ -59,21 +60,25 @@ def statement(args) -> int:
 
     def query(tx):
         wallet = wallets.find(tx, name(args.wallet, "wallet's name"))
-        return statements.statement(
-            tx, wallet.id, name(args.month, "month"), policy=shell.context.policy
-        )
+        policy = shell.context.policy
+        made = statements.statement(tx, wallet.id, name(args.month, "month"), policy=policy)
+        if "at" not in made or parse_instant(made["at"]) >= parse_instant(made["ends_at"]):
+            return made, None
+        # its balance is the one of now: so is what is left of the allowance
+        (held,) = views.wallet_views(tx, ids=[wallet.id], timezone=policy.timezone)
+        return made, held
 
     with Shell(args) as shell:
-        made = shell.look(query)
+        made, held = shell.look(query)
         if args.json or args.csv:
             text = csv_text(made) if args.csv else canonical(made).decode()
             sys.stdout.write(text)
             return 0
-        _print(shell, made)
+        _print(shell, made, allowance_facts(shell, held) if held else [])
     return 0
 
 
-def _print(shell: Shell, s: dict) -> None:
+def _print(shell: Shell, s: dict, allowance: list[tuple[str, str]]) -> None:
     wallet = s["wallet"]
     others = [e for e in s["entries"] if e["kind"] != "charge" or e["session_id"] is None]
     closed = f"closed {_when(shell, s['closed_at'])}" if s["closed_at"] else "open"
@@ -83,6 +88,7 @@ def _print(shell: Shell, s: dict) -> None:
         ("balance before", shell.money(s["opening_micro"])),
         *((k["kind"], shell.money(k["amount_micro"])) for k in s["kinds"]),
         ("balance after", shell.money(s["closing_micro"])),
+        *allowance,
         ("GPU hours", hours_shown(s["total"]["gpu_us"])),
     ]  # fmt: skip
     if s.get("pending"):

@@ -7,7 +7,8 @@ def add(tree) -> None:
     """The command that books what is due."""
     advance = tree.leaf(
         tree.top, "advance", "advance.advance",
-        "Book what is due for all wallets, also when more than 62 days are to be caught up.",
+        "Book what is due for all wallets, also when more than 62 days are to be caught up; those "
+        "that a clock has put ahead go on from now.",
     )  # fmt: skip
     advance.add_argument("--dry-run", action="store_true", help="only show what would be booked")
 

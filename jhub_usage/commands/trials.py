@@ -2,7 +2,7 @@
 
 import uuid
 
-from ..actions import admissions, plans, trials, wallets
+from ..actions import admissions, allowances, plans, trials, views, wallets
 from ..adapters import files
 from ..domain.admission import Ask, PersonKey
 from ..domain.declared import Declared
@@ -14,6 +14,7 @@ from ..domain.rules import Rule
 from ..domain.shapes import Gpus, Shape, parse_quantity
 from ..store import people
 from .shell import Shell, name
+from .wallets import allowance_facts
 
 SHOWN = 20
 
@@ -33,7 +34,7 @@ def start(args) -> int:
             ask = Ask(
                 session_id=str(uuid.uuid4()),
                 hub_id=hub_id,
-                person=PersonKey(who, known.hub_user_id, known.hub_created_at)
+                person=PersonKey(who, known.hub_user_id, known.created_at)
                 if known
                 else PersonKey(who),
                 server_name="",
@@ -43,9 +44,11 @@ def start(args) -> int:
                 wallet_name=args.wallet or "",
             )
             policy, cache = shell.context.policy, shell.context.cache
-            return shape, admissions.advise(tx, ask, policy=policy, cache=cache)
+            made = admissions.advise(tx, ask, policy=policy, cache=cache)
+            ids = [made.wallet_id] if made.wallet_id is not None else []
+            return shape, made, views.wallet_views(tx, ids=ids, timezone=policy.timezone)
 
-        shape, decision = shell.look(query)
+        shape, decision, payers = shell.look(query)
         if args.json:
             shell.reply(
                 {
@@ -59,6 +62,7 @@ def start(args) -> int:
                     "start_fee_micro": decision.quote.start_fee_micro,
                     "hold_micro": decision.hold_micro,
                     "available_micro": decision.available_micro,
+                    "allowance": allowances.facts(payers[0]) if payers else None,
                 }
             )
             return 0
@@ -71,6 +75,7 @@ def start(args) -> int:
             ("per start", shell.price(decision.quote.start_fee_micro)),
             ("set aside", shell.money(decision.hold_micro)),
             ("available", shell.money(decision.available_micro)),
+            *(fact for held in payers for fact in allowance_facts(shell, held)),
             ("mode", decision.mode),
         ]
         shell.table(("", ""), facts)
@@ -160,7 +165,7 @@ def _data(found) -> dict:
             for s, was, tried in found.moved
         ],
         "without_price": found.unpriced,
-        "same": not found.differing,
+        "same": found.same,
     }  # fmt: skip
 
 
@@ -183,7 +188,7 @@ def _print(shell: Shell, found, declared: Declared) -> None:
     heads = ("wallet", "charged>", "tried>", "difference>", "balance at its end>", "tried>")
     shell.table(heads, rows, "Nothing was booked in that month.")
     if not declared.rates:
-        same = "to the micro-credit" if not found.differing else "BUT NOT in every session"
+        same = "to the micro-credit" if found.same else "BUT NOT to the micro-credit"
         print(f"\nRun again as it was, the month gives its own ledger, {same}.")
     if found.unpriced:
         print(f"\n{len(found.unpriced)} sessions would have had no price.")

@@ -3,7 +3,7 @@
 from ..actions import allowances, listings, ownership, views, wallets
 from ..actions.plans import require_hub
 from ..domain.admission import PersonKey
-from ..domain.allowance_words import allowance_text, entry_text, short_text
+from ..domain.allowance_words import allowance_text, entry_text, next_text, short_text
 from ..domain.allowances import Allowance
 from ..domain.errors import BadInput, NotFound
 from ..store import people
@@ -26,12 +26,12 @@ def list_all(args) -> int:
             return 0
         rows = [
             (w.name, shell.money(w.balance_micro), shell.money(w.overdraft_micro),
-             shell.money(w.available_micro), _left(shell, w), w.running, w.effective_mode,
+             shell.money(w.available_micro), *_left(shell, w), w.running, w.effective_mode,
              "closed" if w.closed else "", w.title)
             for w in found
         ]  # fmt: skip
         heads = ("wallet", "balance>", "overdraft>", "available>", "left of its allowance",
-                 "open sessions>", "mode", "", "title")  # fmt: skip
+                 "next boundary", "open sessions>", "mode", "", "title")  # fmt: skip
         shell.table(heads, rows, "There are no wallets yet.")
     return 0
 
@@ -43,12 +43,16 @@ def _view(w) -> dict:
     return shown | {"allowance": allowances.facts(w)}
 
 
-def _left(shell: Shell, w) -> str:
+def _left(shell: Shell, w) -> tuple[str, str]:
+    """What is left of its allowance, and what comes and expires when."""
     held = allowances.facts(w)
-    return "" if held is None else short_text(held, shell.money)
+    if held is None:
+        return "", ""
+    return short_text(held, shell.money), next_text(held, shell.money, shell.when)
 
 
-def _allowance_facts(shell: Shell, w) -> list[tuple[str, str]]:
+def allowance_facts(shell: Shell, w) -> list[tuple[str, str]]:
+    """What is left of a wallet's allowance, when the next one comes, and what will expire."""
     a = allowances.facts(w)
     if a is None:
         return []
@@ -82,7 +86,7 @@ def show(args) -> int:
             ("overdraft", shell.money(w.overdraft_micro)),
             ("taken by open sessions", shell.money(w.claims_micro)),
             ("available", shell.money(w.available_micro)),
-            *_allowance_facts(shell, w),
+            *allowance_facts(shell, w),
             ("used per hour now", shell.money(w.burn_per_hour_micro)),
             ("empty at", shell.when(w.dry_at)), ("mode", w.effective_mode),
             ("closed", "yes" if w.closed else ""),

@@ -13,7 +13,7 @@ from .ahead import least_available
 from .instants import iso, span_text
 from .limits import Breach, Limit
 from .money import Currency, show
-from .period_limits import PeriodBreach, refusal_text
+from .period_limits import PeriodBreach, refusal_text, window
 from .periods import UTC_CALENDAR, Calendar
 from .rates import Quote
 from .sessions import Meter, hold_for
@@ -160,25 +160,42 @@ def judge(
     if left is not None:
         reserve = beyond_hold_reserve(meters, now, policy.warn_lead_s)
         if left - hold < reserve:
-            facts = {
+            comes, facts = _next_allowance(wallet, now, calendar, policy)
+            facts |= {
                 "available_micro": left,
                 "hold_micro": hold,
                 "reserve_micro": reserve,
                 "per_hour_micro": quote.per_hour_micro,
             }
-            return Reason("wallet", _wallet_text(wallet, left, hold, reserve, quote, policy, ask),
-                          facts), hold, left  # fmt: skip
+            text = _wallet_text(wallet, left, hold, reserve, quote, policy, ask, comes)
+            return Reason("wallet", text, facts), hold, left
     if left is not None and wallet.allowance is not None:
         new = Meter(ask.session_id, quote.per_hour_micro, quote.start_fee_micro, hold, 0, now, now)
         span = timedelta(seconds=hold_span_s(policy, limit_s))
         worst = least_available(wallet, meters, new, now, span, policy.warn_lead_s, calendar)
         if worst is not None and worst[1] < worst[2]:
-            return _boundary_reason(wallet, worst, hold, quote, policy), hold, left
+            comes = _next_allowance(wallet, now, calendar, policy)
+            return _boundary_reason(wallet, worst, hold, quote, policy, comes), hold, left
     price = f"{show(quote.per_hour_micro, money)} per hour"
     return Reason("ok", f"Paid by the wallet {wallet.name}: {price}."), hold, left
 
 
-def _wallet_text(wallet, left, hold, reserve, quote, policy, ask) -> str:
+def _next_allowance(wallet: Wallet, now, calendar: Calendar, policy: Policy) -> tuple[str, dict]:
+    """When the wallet's next allowance comes, for people and as facts; nothing where none does."""
+    held = wallet.allowance
+    if held is None or not held.amount_micro:
+        return "", {}
+    of = window(calendar, held.period, now)
+    amount = show(held.amount_micro, policy.currency)
+    text = f" The next allowance of {amount} comes on {of.next_day.isoformat()} (00:00 {of.zone})."
+    facts = {
+        "next_allowance_at": iso(of.ends_at),
+        "next_allowance_micro": held.amount_micro,
+    }
+    return text, facts
+
+
+def _wallet_text(wallet, left, hold, reserve, quote, policy, ask, comes) -> str:
     money = policy.currency
     text = (
         f"The wallet {wallet.name} has {show(left, money)} left. "
@@ -195,13 +212,15 @@ def _wallet_text(wallet, left, hold, reserve, quote, policy, ask) -> str:
             f" Servers that already run on this wallet need {show(reserve, money)} "
             "so that they are not stopped at once."
         )
-    return text + (
-        " You can choose a smaller profile or another wallet, stop a running server, "
+    return (
+        f"{text}{comes} You can choose a smaller profile or another wallet, stop a running server, "
         "or ask the wallet's manager for credit."
     )
 
 
-def _boundary_reason(wallet: Wallet, worst, hold: int, quote: Quote, policy: Policy) -> Reason:
+def _boundary_reason(
+    wallet: Wallet, worst, hold: int, quote: Quote, policy: Policy, comes: tuple[str, dict]
+) -> Reason:
     """What the allowance lets expire soon leaves too little for the hold (rule 15)."""
     at, left, reserve = worst
     money = policy.currency
@@ -209,10 +228,10 @@ def _boundary_reason(wallet: Wallet, worst, hold: int, quote: Quote, policy: Pol
         f"The allowance of the wallet {wallet.name} ends at {iso(at)}, and what is left of it "
         f"expires. {show(hold, money)} must be free for the first "
         f"{span_text(policy.min_run_s * 10**6)}, also after that; it would lack "
-        f"{show(reserve - left, money)}. Start after that time, choose a smaller profile or "
-        "another wallet, or ask the wallet's manager for credit."
+        f"{show(reserve - left, money)}.{comes[0]} Start after that time, choose a smaller "
+        "profile or another wallet, or ask the wallet's manager for credit."
     )
-    facts = {
+    facts = comes[1] | {
         "boundary_at": iso(at),
         "available_micro": left,
         "hold_micro": hold,

@@ -62,6 +62,16 @@ def short_text(held: Mapping, money: Money) -> str:
     return f"{money(held['left_micro'])} from {what}"
 
 
+def next_text(held: Mapping, money: Money, when: Callable[[datetime], str]) -> str:
+    """What its next boundary brings: ``1 December, 00:00: $37.20 expires, $100.00 comes``."""
+    parts = [
+        f"{money(held[name])} {what}"
+        for name, what in (("expires_micro", "expires"), ("next_micro", "comes"))
+        if held[name]
+    ]
+    return f"{when(held['next_at'])}: {', '.join(parts)}" if parts else ""
+
+
 def each(held: Mapping, money: Money) -> str:
     """``the monthly $100.00``."""
     return f"the {HOW_OFTEN[held['period']]} {money(held['amount_micro'])}"

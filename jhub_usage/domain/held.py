@@ -147,7 +147,7 @@ def document(held: Held) -> dict:
             **_given(period=x.limit.period),
         }
         for x in sorted(held.limits, key=lambda x: x.key)
-        if x.wallet not in left_out
+        if x.wallet not in left_out and not x.limit.by_manager
     ]  # fmt: skip
     return {
         "mode": held.mode,

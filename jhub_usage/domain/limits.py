@@ -39,7 +39,8 @@ EACH = "*"
 class Limit:
     """A cap. ``person`` is a name or ``*`` for each person; a group counts together or each.
 
-    ``period`` is day, week or month for what is counted per period, else empty.
+    ``period`` is day, week or month for what is counted per period, else empty. ``by_manager``: a
+    manager of the wallet set it, beside what administrators set; all of them bind.
     """
 
     subject: str
@@ -52,6 +53,7 @@ class Limit:
     each: bool = False
     id: int = 0
     period: str = ""
+    by_manager: bool = False
 
     @property
     def per_period(self) -> bool:
@@ -127,6 +129,8 @@ def require_limit(limit: Limit) -> Limit:
             raise BadInput(
                 f"A limit for {limit.subject} {'needs' if not given else 'has no'} {name}."
             )
+    if limit.by_manager and limit.wallet_id is None:
+        raise BadInput("A wallet's manager sets limits within the wallet.")
     if limit.resource in PER_SESSION and limit.subject not in ("profile", "person", "group"):
         raise BadInput("Hours per session are limited for a profile, a person or a group.")
     if limit.each and limit.subject != "group":

@@ -77,7 +77,7 @@ class Gifts:
 
     #: Charge's id -> what was given back of it for maintenance, less what was taken back.
     maintenance: Mapping[int, int]
-    #: All refunds for other reasons.
+    #: All refunds for other reasons, less what was taken back of them.
     others: int = 0
     #: All of it, less all that was taken back.
     total: int = 0

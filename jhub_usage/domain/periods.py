@@ -35,8 +35,13 @@ def _zone_name(zones: tuple[tuple[str, str], ...], month: str) -> str:
 def _begins(zones: tuple[tuple[str, str], ...], day: date) -> datetime:
     """Midnight of a day, by the zone in force on the day before: it is where that one ends.
 
-    Where clocks skip midnight, it is the instant of the skip.
+    Where clocks skip midnight, it is the instant of the skip. A zone that is more than a day ahead
+    of the one before would begin its second day before the first: that one lasts no time, then.
     """
+    return max(_midnight(zones, day), _midnight(zones, day - _ONE))
+
+
+def _midnight(zones: tuple[tuple[str, str], ...], day: date) -> datetime:
     zone = zone_of(_zone_name(zones, _month_label(day - _ONE)))
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 

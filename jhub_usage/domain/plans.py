@@ -357,7 +357,8 @@ class _Planner:
     def _limits(self) -> None:
         if self.declared.limits is None:
             return
-        held = {x.key: x for x in self.held.limits}
+        # what a wallet's manager set is theirs: files neither change nor lift it
+        held = {x.key: x for x in self.held.limits if not x.limit.by_manager}
         for want in self.declared.limits:
             if want.wallet and not self.known_wallet(want.wallet, want.at):
                 continue

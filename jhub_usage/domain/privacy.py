@@ -46,11 +46,12 @@ class Renamed:
         return text
 
     def data(self, value, *, of_wallet: bool = False, field: str = ""):
-        """The same for JSON. ``of_wallet``: its field ``name`` is a wallet's, not a person's."""
+        """The same for JSON. ``of_wallet``: its field ``name`` is a wallet's, not a person's.
+
+        Fields are words of ours and stay, whatever somebody is called: answers rest on them.
+        """
         if isinstance(value, dict):
-            return {
-                self.text(k): self.data(v, of_wallet=of_wallet, field=k) for k, v in value.items()
-            }
+            return {k: self.data(v, of_wallet=of_wallet, field=k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.data(v, of_wallet=of_wallet, field=field) for v in value]
         if not isinstance(value, str) or field in _OTHER_WORDS:

@@ -24,6 +24,8 @@ from .shapes import Shape
 from .wallets import Wallet
 
 LET_IN = (ADMITTED, OBSERVED, FAILED_OPEN)
+#: Sessions whose ends one step of a replay takes together: each of them is compared with each.
+FEW = 32
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Past:
     #: Its meter as its row has it; None where no session was opened.
     meter: Meter | None = None
     quoted_at: datetime | None = None
+    #: When its last slice was booked: until then nobody knew its end.
+    known_at: datetime | None = None
     #: When it counted no more against limits; None while it runs.
     over_at: datetime | None = None
     #: The session as limits see it, whatever was corrected of it; None where none was opened.
@@ -52,12 +56,17 @@ class Past:
 
 @dataclass(frozen=True)
 class Given:
-    """An entry that is no charge of a slice: taken as it was."""
+    """An entry that is no charge of a slice: taken as it was.
+
+    ``at`` is its place among the boundaries, by when it was booked and not by what it is dated.
+    """
 
     at: datetime
     wallet_id: int
     amount_micro: int
     how: str
+    #: When it was booked, if its place among the boundaries is before that.
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ def replay(
     With ``rates`` every session is priced anew by them, at the instant of its own quote.
     """
     done, mine = Replayed(), defaultdict(list)
+    known = {s.session_id: s.known_at for s in starts if s.known_at is not None}
     for start in starts:
         if start.meter is None or start.wallet_id is None or not start.meter.billed:
             continue
@@ -112,53 +122,77 @@ def replay(
             meter = replace(
                 meter, per_hour_micro=price.per_hour_micro, fee_micro=price.start_fee_micro
             )
-        mine[start.wallet_id].append(_from(meter, begin))
+        if meter.billed_from_at is not None:
+            mine[start.wallet_id].append(_from(meter, begin))
     events = defaultdict(list)
     for event in sorted([*given, *changes], key=lambda e: e.at):
         events[event.wallet_id].append(event)
     for wallet_id, wallet in wallets.items():
         done.wallets[wallet_id] = _one(
-            wallet, mine[wallet_id], events[wallet_id], end, calendar, done
+            wallet, mine[wallet_id], events[wallet_id], end, calendar, done, known
         )
     return done
 
 
 def _from(meter: Meter, begin: datetime) -> Meter:
     """A meter as if everything before the window was settled, by its own price."""
-    if meter.billed_from_at is None or meter.billed_from_at >= begin:
+    if meter.billed_from_at >= begin:
         return replace(meter, settled_until=None, charged_micro=0)
     return replace(meter, settled_until=begin, charged_micro=meter.cost(begin))
 
 
 def _one(
-    wallet: Wallet, meters: list[Meter], events, end: datetime, calendar: Calendar, done: Replayed
-) -> Wallet:
-    def run(at: datetime) -> None:
-        nonlocal wallet, meters
-        seen = [_as_known(m, at) for m in meters]
-        ahead = advance(wallet, [m for m in seen if m is not None], at, calendar)
-        for due in ahead.due:
+    wallet: Wallet, meters: list[Meter], events, end: datetime, calendar: Calendar, done: Replayed,
+    known: Mapping[str, datetime],
+) -> Wallet:  # fmt: skip
+    ahead = sorted(meters, key=lambda m: m.billed_from_at, reverse=True)
+    running: dict[str, Meter] = {}
+    told = wallet.advanced_until
+
+    def run(at: datetime, seen_at: datetime | None = None) -> None:
+        nonlocal told
+        told = max(told, at, seen_at or at)
+        while ahead and ahead[-1].billed_from_at <= at:
+            meter = ahead.pop()
+            running[meter.session_id] = meter
+        over = sorted(
+            (m for m in running.values() if _is_over(m, at, known.get(m.session_id, told) <= told)),
+            key=lambda m: m.billed_until_at,
+        )
+        # a few ends at a time: what was over once is looked at no more
+        for first in range(0, len(over), FEW):
+            few = over[first : first + FEW]
+            step(few[-1].billed_until_at, few)
+        step(at, ())
+
+    def step(at: datetime, over: Sequence[Meter]) -> None:
+        nonlocal wallet
+        ended = {m.session_id for m in over}
+        seen = [
+            m if i in ended else replace(m, billed_until_at=None)
+            for i, m in running.items()
+            if m.billed_from_at <= at
+        ]
+        done_with = advance(wallet, seen, at, calendar)
+        for due in done_with.due:
             if isinstance(due, Slice):
                 done.charges[due.session_id] += due.amount_micro
             else:
                 done.turns.setdefault(wallet.id, []).append((due.at, due.net_micro))
-        settled = {m.session_id: m for m in ahead.meters}
-        meters = [
-            replace(
-                m,
-                settled_until=settled[m.session_id].settled_until,
-                charged_micro=settled[m.session_id].charged_micro,
-            )
-            if m.session_id in settled
-            else m
-            for m in meters
-        ]
-        wallet = ahead.wallet
+        wallet = done_with.wallet
+        for m in done_with.meters:
+            if m.session_id in ended:
+                del running[m.session_id]
+            else:
+                running[m.session_id] = replace(
+                    running[m.session_id], settled_until=m.settled_until,
+                    charged_micro=m.charged_micro,
+                )  # fmt: skip
 
     for event in events:
         if event.at >= end:
             break
-        run(event.at)
+        run(event.at, event.seen_at if isinstance(event, Given) else None)
         if isinstance(event, Given):
             balance, left = moved(
                 wallet.balance_micro, wallet.left_micro, event.amount_micro, event.how
@@ -173,20 +207,16 @@ def _one(
             wallet = replace(
                 wallet, balance_micro=turned.balance_micro, left_micro=turned.left_micro
             )
-    run(end - datetime.resolution)
+    run(end - datetime.resolution, datetime.max.replace(tzinfo=end.tzinfo))
     # the slices that end there belong to this window, the allowance's boundary to the next one
     allowance, wallet = wallet.allowance, replace(wallet, allowance=None)
     run(end)
     return replace(wallet, allowance=allowance)
 
 
-def _as_known(meter: Meter, at: datetime) -> Meter | None:
-    """A meter as it was at an instant: a start that lies ahead is none, an end not known."""
-    if meter.billed_from_at is None or meter.billed_from_at > at:
-        return None
-    if meter.billed_until_at is None or meter.billed_until_at <= at:
-        return meter
-    return replace(meter, billed_until_at=None)
+def _is_over(meter: Meter, at: datetime, told: bool) -> bool:
+    """Whether its end was known at an instant; before that it ran as far as anybody could see."""
+    return meter.billed_until_at is not None and told and meter.billed_until_at <= at
 
 
 def payers(

@@ -17,6 +17,7 @@ from tornado.web import HTTPError, RequestHandler
 from ..actions import request_lists
 from ..adapters.hub import HubRefused, HubUnavailable
 from ..domain import errors
+from ..process import caller_address
 from . import access, look, reads
 from .access import Caller
 from .bodies import read_body, read_query, to_json
@@ -140,7 +141,7 @@ class Base(HubOAuthenticated, RequestHandler):
             model,
             by_browser=by_browser,
             welcome=bool(self.hub_auth.check_scopes(self.hub_auth.access_scopes, model)),
-            address=self.request.remote_ip or "",
+            address=caller_address(self),
         )
         if caller.kind == "user":
             caller = await self.service.identify(caller)
@@ -170,7 +171,9 @@ class Base(HubOAuthenticated, RequestHandler):
                 return caller
             # the same words whether it exists or not: nobody can probe for other people's things
             raise errors.NotAllowed(f"There is no {thing} here that you may see or change.")
-        raise errors.NotAllowed(f"This needs {need.text.replace('`', '')}.")
+        words = need.text.replace("`", "")
+        raise errors.NotAllowed(f"What this needs: {words}." if need.own else
+                                f"This needs the right {words}.")  # fmt: skip
 
     def path_values(self, route: Route) -> dict:
         """The values in the path, as what they are."""

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from .. import __version__
 from ..domain import limits, money
-from ..domain.allowance_words import left_text, short_text
+from ..domain.allowance_words import left_text, period_text
 from ..domain.instants import elapsed_us, iso, span_text
 from ..domain.shapes import Shape
 
@@ -100,6 +100,7 @@ class Look:
             "plain": money.plain,
             "exact": self.exact,
             "when": self.when,
+            "period": period_text,
             "span": lambda seconds: span_text(int(seconds) * 1_000_000),
             "between": lambda begin, end: span_text(elapsed_us(begin, end)),
             "shape": shape_text,
@@ -108,7 +109,6 @@ class Look:
             "words": words,
             "facts": self.facts,
             "allowance": self.allowance,
-            "short_allowance": lambda held: short_text(held, self.money),
         }
         env.globals |= {
             "settings": self.settings,
@@ -124,7 +124,7 @@ class Look:
     def money(self, micro: int | None, none: str = "unlimited") -> str:
         return none if micro is None else money.show(micro, self.currency)
 
-    def when(self, at: datetime | None, none: str = "–") -> Markup | str:
+    def when(self, at: datetime | None, none: str = "–", *, seconds: bool = False) -> Markup | str:
         """An instant in the hub's zone; the exact one, in UTC, when pointed at."""
         if at is None:
             return none
@@ -133,7 +133,7 @@ class Look:
         return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
             iso(at),
             at.strftime("%Y-%m-%d %H:%M:%S"),
-            f"{local.day} {local:%b}{year}, {local:%H:%M}",
+            f"{local.day} {local:%b}{year}, {local:{'%H:%M:%S' if seconds else '%H:%M'}}",
         )
 
     def allowance(self, held) -> Markup:
@@ -150,7 +150,9 @@ class Look:
         for name, value in values.items():
             if value in ("", [], {}) or (value is None and name not in TELLING_NOTHING):
                 continue
-            if name.endswith("_micro"):
+            if name == "amount" and values.get("resource") in limits.RESOURCES:
+                value = limits.amount_text(values["resource"], value)
+            elif name.endswith("_micro"):
                 name = name.removesuffix("_micro")
                 value = "no limit" if value is None else self.exact(value)
             elif isinstance(value, list):
@@ -161,9 +163,11 @@ class Look:
         return ", ".join(shown)
 
     def exact(self, micro: int) -> str:
-        """All decimals that an amount has: prices may be far below a cent."""
+        """All decimals that an amount has, at least the currency's: prices may be below a cent."""
         sign = "-" if micro < 0 else ""
-        return f"{sign}{self.currency.symbol}{money.plain(abs(micro))}"
+        whole, _, part = money.plain(abs(micro)).partition(".")
+        part = part.ljust(self.currency.decimals, "0")
+        return f"{sign}{self.currency.symbol}{int(whole):,}{'.' if part else ''}{part}"
 
     def render(self, template: str, *, handler, caller, **shown) -> str:
         model = handler.current_user if caller else None

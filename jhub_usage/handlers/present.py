@@ -219,6 +219,7 @@ def limit(held: Limit, names: Mapping[int, str]) -> dict:
         "wallet_id": held.wallet_id,
         "profile": held.profile,
         "each": held.each,
+        "by_manager": held.by_manager,
     }
 
 

@@ -25,6 +25,11 @@ ASKS = frozenset(
         "api/trials/month",
     }
 )  # fmt: skip
+#: Pages that show one person's things alone where their address names one. Other pages read no
+#: such words, or show everything where there is a mistake in them.
+OF_ONE_PERSON = frozenset({"admin/sessions", "usage"})
+#: The longest name in the Hub.
+MOST_NAME = 255
 #: Where one is in a list says nothing about what was looked for.
 _NOT_TOLD = ("cursor", "limit", "person", "_xsrf")
 
@@ -42,16 +47,31 @@ def read_of(call) -> Read | None:
         return None
     if route.method != "GET":
         return _asked(call) if route.path in ASKS else None
-    query = {k: str(v)[:200] for k, v in call.query.items() if v not in ("", None)}
+    query = {k: str(v) for k, v in call.query.items() if v not in ("", None)}
+    facts = {"route": route.name} | {k: v[:200] for k, v in query.items() if k not in _NOT_TOLD}
+    facts |= {k: str(v) for k, v in call.path.items() if not k.endswith("_id")}
+    thing = _thing(call, facts)
+    if _named(call):
+        return thing
+    if "person" in query:
+        name, otherwise = query["person"][:MOST_NAME], None if _narrowed(route, query) else thing
+        return Read("person", "", facts, name=name, otherwise=otherwise)
+    if route.template:
+        return thing
+    # of the API, which takes no words that it does not know
     if query.get("mine") == "True":
         return None
-    facts = {"route": route.name} | {k: v for k, v in query.items() if k not in _NOT_TOLD}
-    facts |= {k: str(v) for k, v in call.path.items() if not k.endswith("_id")}
-    if "person" in query and not _named(call):
-        return Read("person", "", facts, name=query["person"])
-    if query.get("wallet_id", "").isdigit() and not _named(call):
+    if query.get("wallet_id", "").isdigit():
         return Read("wallet", query["wallet_id"], facts)
-    return _thing(call, facts)
+    return thing
+
+
+def _narrowed(route, query: dict) -> bool:
+    """Whether nobody else's things are shown where a person is named."""
+    if not route.template:
+        return True
+    # a wallet that there is not makes the page of usage one of everybody
+    return route.path in OF_ONE_PERSON and "wallet" not in query
 
 
 def _asked(call) -> Read | None:

@@ -98,6 +98,7 @@ QUOTE = obj(
         "wallet": maybe(text()),
         "mode": text(),
         "available_micro": maybe(MICRO),
+        "allowance": maybe(ref("Allowance")),
         "hold_micro": MICRO,
         "per_hour_micro": MICRO,
         "start_fee_micro": MICRO,

@@ -218,6 +218,7 @@ LIMIT = obj(
         "wallet_id": maybe(whole()),
         "profile": text(),
         "each": flag(),
+        "by_manager": flag("A manager of the wallet set it, beside what administrators set."),
     }
 )
 LIMIT_USE = obj(

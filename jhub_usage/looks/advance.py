@@ -2,12 +2,12 @@
 
 Whoever locks a wallet books what is due for it first, so nothing hangs on this pass; it is for
 wallets that nobody touches. One that is too far behind is left alone and told: the clock may be
-wrong.
+wrong. So is one that is ahead: the clock was wrong.
 """
 
 import logging
 
-from ..actions import advancing
+from ..actions import advancing, catching_up
 from ..domain.audit import SYSTEM
 
 log = logging.getLogger("jhub_usage.loops")
@@ -34,21 +34,33 @@ async def run(service) -> dict:
     if behind:
         found |= {"behind": len(behind), "named": behind[:NAMED]}
         log.error({"message": "too far behind the clock", **found})
+    ahead = await ctx.look_soon(catching_up.ahead_of_clock, timeout_s=TIMEOUT_S)
+    if ahead:
+        found |= {"ahead": len(ahead), "ahead_named": ahead[:NAMED]}
     return found
 
 
 def warnings(notes: dict | None) -> list[dict]:
     """What the last pass left alone, in words; ``notes`` is what it gave back."""
-    count = (notes or {}).get("behind", 0)
-    if not count:
-        return []
-    named = ", ".join(notes["named"])
-    if count > NAMED:
-        named += f" and {count - NAMED} more"
-    whose = "wallet" if count == 1 else f"{count} wallets"
-    text = (
-        f"The books of the {whose} {named} are more than 62 days behind the clock, so nothing is "
-        "booked and nothing starts there. If the clock is right, run `jhub-usage advance`; "
-        "`jhub-usage advance --dry-run` shows what it would book."
-    )
-    return [{"code": "catch_up", "text": text[:2000]}]
+    found, notes = [], notes or {}
+    if notes.get("behind"):
+        text = (
+            f"The books of the {_whose(notes['behind'], notes['named'])} are more than 62 days "
+            "behind the clock, so nothing is booked and nothing starts there. If the clock is "
+            "right, run `jhub-usage advance`; `jhub-usage advance --dry-run` shows what it would "
+            "book."
+        )
+        found.append({"code": "catch_up", "text": text[:2000]})
+    if notes.get("ahead"):
+        text = (
+            f"A clock that was wrong has put the books of the "
+            f"{_whose(notes['ahead'], notes['ahead_named'])} more than a day ahead, and all stands "
+            "still there until then. If the clock is right now, run `jhub-usage advance`."
+        )
+        found.append({"code": "clock_ahead", "text": text[:2000]})
+    return found
+
+
+def _whose(count: int, names: list[str]) -> str:
+    named = ", ".join(names) + (f" and {count - NAMED} more" if count > NAMED else "")
+    return f"wallet {named}" if count == 1 else f"{count} wallets {named}"

@@ -6,9 +6,9 @@ const page = JSON.parse(document.getElementById("usage-page").textContent);
 // -- the API ------------------------------------------------------------------------------------
 
 export class ApiError extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, field) {
     super(message);
-    Object.assign(this, { status, code });
+    Object.assign(this, { status, code, field });
   }
 }
 
@@ -35,7 +35,7 @@ export async function api(method, path, body, headers = {}) {
     throw new ApiError(401, "not_signed_in", "You are no longer logged in: reload this page.");
   }
   const error = answer?.error ?? {};
-  throw new ApiError(response.status, error.code, error.message ?? `The server answered ${response.status}.`);
+  throw new ApiError(response.status, error.code, error.message ?? `The server answered ${response.status}.`, error.field);
 }
 
 // -- words --------------------------------------------------------------------------------------
@@ -94,7 +94,6 @@ const READ = {
   boolean: (text) => text === "true",
   nullable: (text) => (text === "null" ? null : text),
   list: (text) => text.split(",").map((t) => t.trim()).filter(Boolean),
-  local: (text) => new Date(text).toISOString(),
   zoned: (text) => fromHubTime(text).toISOString(),
   line: (text) => text.replace(/\s+/g, " "),
 };
@@ -140,9 +139,24 @@ function describe(form, template) {
   return template.replace(/{(\w+)}/g, (_, name) => form.elements[name]?.value ?? "");
 }
 
+// To the field that was wrong, if the answer names one that can be seen; else to the first.
+function point(form, name) {
+  const seen = [...form.elements].filter((f) => f.name && f.type !== "hidden" && !f.disabled);
+  const wrong = seen.find((f) => f.name === name);
+  wrong?.classList.add("is-invalid");
+  wrong?.setAttribute("aria-invalid", "true");
+  (wrong ?? seen[0])?.focus();
+}
+
+function unpoint(field) {
+  field.classList.remove("is-invalid");
+  field.removeAttribute("aria-invalid");
+}
+
 async function send(form) {
   const problem = form.querySelector(".usage-form-error");
   problem.hidden = true;
+  form.querySelectorAll(".is-invalid").forEach(unpoint);
   if (form.dataset.confirm && !(await confirmed(describe(form, form.dataset.confirm)))) return;
   const { body, path } = read(form);
   const [method, address] = form.dataset.api.split(" ");
@@ -164,7 +178,7 @@ async function send(form) {
     problem.textContent = error.message;
     problem.hidden = false;
     for (const button of buttons) button.disabled = false;
-    form.querySelector("input:not([type=hidden]), select")?.focus();
+    point(form, error.field);
   }
 }
 
@@ -189,14 +203,27 @@ document.addEventListener("click", (event) => {
     for (const [name, value] of Object.entries(opener.dataset)) {
       if (!name.startsWith("set")) continue;
       const field = form.elements[name.slice(3).replace(/^./, (c) => c.toLowerCase())] ?? form.elements[name.slice(4)];
-      if (field) field.value = value;
+      if (!field || field.value === value) continue;
+      if (field.type === "hidden") form.reset(); // nothing that was typed for another entry
+      field.value = value;
+      delete form.dataset.key; // another entry is another intention
     }
+    form.querySelectorAll(".is-invalid").forEach(unpoint);
+    for (const problem of form.querySelectorAll(".usage-form-error")) problem.hidden = true;
     dialog.showModal();
     return;
   }
   if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
   if (event.target.closest("[data-print]")) print();
 });
+
+// Where tabs do not fit side by side, the one that is open is in view.
+const tab = document.querySelector(".usage-tabs .active");
+if (tab) {
+  const bar = tab.closest(".usage-tabs");
+  const [whole, part] = [bar.getBoundingClientRect(), tab.getBoundingClientRect()];
+  bar.scrollLeft += part.left + part.width / 2 - (whole.left + whole.width / 2);
+}
 
 // Fields that only some choices need: data-when="subject=group,profile".
 function refresh(form) {

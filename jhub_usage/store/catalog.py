@@ -133,6 +133,7 @@ def limits(tx: Tx, resources: Collection[str] | None = None) -> tuple[Limit, ...
             each=r.each,
             id=r.id,
             period=r.period,
+            by_manager=r.by_manager,
         )
         for r in tx.execute(query)
     )

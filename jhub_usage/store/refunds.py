@@ -141,7 +141,7 @@ class Money:
     charges: list[Charge] = field(default_factory=list)
     #: Refunds for maintenance, oldest first.
     maintenance: list[Given] = field(default_factory=list)
-    #: Refunds for other reasons.
+    #: Refunds for other reasons, less what was taken back of them.
     others_micro: int = 0
     #: All gifts, less what was taken back of them.
     given_micro: int = 0
@@ -176,11 +176,7 @@ def money_of(tx: Tx, ids: Sequence[str]) -> dict[str, Money]:
             )
         }
         rows = list(tx.execute(_MONEY.where(_E.session_id.in_(part))))
-        taken: dict[int, int] = defaultdict(int)
-        for e in rows:
-            # what people correct by hand stays as they said
-            if e.goodwill and e.kind == "correction" and e.key.startswith((TAKEN_BACK, GIFT)):
-                taken[e.corrects_id] -= e.amount_micro
+        taken = _taken(rows)
         of_charge: dict[int, int] = defaultdict(int)
         for e in rows:
             if e.kind == "refund":
@@ -200,7 +196,7 @@ def money_of(tx: Tx, ids: Sequence[str]) -> dict[str, Money]:
             elif e.kind == "refund" and e.key.startswith(MAINTENANCE):
                 money.maintenance.append(Given(e.id, e.corrects_id, e.amount_micro, taken[e.id]))
             elif e.kind == "refund":
-                money.others_micro += e.amount_micro
+                money.others_micro += e.amount_micro - taken[e.id]
             elif not e.goodwill and e.corrects_id is None and e.amount_micro < 0:
                 besides[e.session_id].append(
                     Charge(e.id, None, None, -e.amount_micro, back.get(e.id, 0), of_charge[e.id])
@@ -208,6 +204,34 @@ def money_of(tx: Tx, ids: Sequence[str]) -> dict[str, Money]:
         for session_id, charges in besides.items():
             found[session_id].charges += charges
     return found
+
+
+def _taken(rows: Iterable) -> dict[int, int]:
+    """Refund -> what was taken back of it. What people correct by hand stays as they said.
+
+    A correction of boundaries takes of all gifts together: of those for maintenance first, the
+    newest first. They are given again by themselves where that time is charged again.
+    """
+    found: dict[int, int] = defaultdict(int)
+    refunds: dict[str, list] = defaultdict(list)
+    for e in sorted(rows, key=lambda e: e.id):
+        if e.kind == "refund":
+            refunds[e.session_id].append(e)
+        elif not e.goodwill or e.kind != "correction":
+            continue
+        elif e.key.startswith(TAKEN_BACK):
+            found[e.corrects_id] -= e.amount_micro
+        elif e.key.startswith(GIFT):
+            over = -e.amount_micro
+            for r in sorted(refunds[e.session_id], key=_first_taken):
+                part = max(0, min(over, r.amount_micro - found[r.id]))
+                found[r.id] += part
+                over -= part
+    return found
+
+
+def _first_taken(refund) -> tuple[bool, int]:
+    return not refund.key.startswith(MAINTENANCE), -refund.id
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

@@ -308,6 +308,41 @@ def test_a_change_waits_for_the_next_period_unless_it_is_told_to_begin(world):
     holds(world)
 
 
+class Ticking(World):
+    """Its clock goes on a microsecond whenever somebody reads it."""
+
+    @property
+    def now(self):
+        self._now += timedelta(microseconds=1)
+        return self._now
+
+    @now.setter
+    def now(self, instant):
+        self._now = instant
+
+
+@pytest.mark.parametrize("reads", range(4))
+@pytest.mark.parametrize("period", ["month", "day"])
+@pytest.mark.parametrize("begin_now", [False, True])
+def test_a_boundary_that_passes_during_a_change_is_not_skipped(
+    ready_sqlite_url, reads, period, begin_now
+):
+    """Between two looks at the clock of one action."""
+    world = Ticking(ready_sqlite_url)
+    lab = world.wallet("lab")
+    allow(world, lab, 100, carry=None)
+    world.now = datetime(2026, 12, 1, tzinfo=UTC) - timedelta(microseconds=reads + 1)
+    allow(world, lab, 40, period, carry=None, begin_now=begin_now)
+    at(world, "2026-12-01 00:00:01")
+    advance(world)
+    begun = booked(world, lab)[1:]
+    assert len(begun) == 1 + begin_now, begun
+    assert sum(key.startswith(f"allowance:{lab}:2026-12") for key in
+               (e["key"] for e in world.entries(wallet_id=lab))) == 1  # fmt: skip
+    holds(world)
+    world.close()
+
+
 def test_another_period_begins_where_it_begins(world):
     lab = world.wallet("lab", pays_for="*")
     allow(world, lab, 10, "month")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jhub_usage.actions import hubs, plans, views, wallets
+from jhub_usage.actions import hubs, limits, plans, views, wallets
 from jhub_usage.actions.check import check
 from jhub_usage.adapters import files
 from jhub_usage.domain.admission import PersonKey, Policy
@@ -20,6 +20,7 @@ from jhub_usage.domain.declared import Problems
 from jhub_usage.domain.declaring import declare
 from jhub_usage.domain.errors import Conflict
 from jhub_usage.domain.invariants import failed
+from jhub_usage.domain.limits import Limit
 from jhub_usage.store import people
 from jhub_usage.store import tables as t
 from jhub_usage.store.engine import Database
@@ -269,6 +270,20 @@ limits: [{resource: gpus, amount: 1, person: "*"}]
     refused = story.admit(2, "ada")
     assert (refused.decision, refused.reason.code) == ("refused", "limit")
     story.db.dispose()
+
+
+def test_limits_of_a_wallets_manager_are_left_to_them(db_url):
+    db = opened(db_url)
+    put(db, "wallets: [{name: lab}]\nlimits: [{resource: gpus, amount: 4, wallet: lab}]")
+    with db.write() as tx:
+        lab = wallets.find(tx, "lab").id
+        limits.add(tx, Limit("wallet", "gpus", 2000, wallet_id=lab, by_manager=True), actor=BY)
+    assert out(db).count("gpus") == 1
+    put(db, "limits: []")
+    with db.read() as tx:
+        (left,) = views.catalog(tx).limits
+    assert (left.amount, left.by_manager) == (2000, True)
+    db.dispose()
 
 
 ALLOWED = "wallets: [{{name: lab, allowance: {}}}]"

@@ -103,6 +103,43 @@ def test_two_minutes_of_2036(world, lab):
     holds(world)
 
 
+def test_a_wallet_that_a_clock_put_ahead_goes_on_when_the_operator_says_so(world, lab):
+    """Nothing was due for it, so credit that came in 2036 put it there: it would wait ten years."""
+    world.now = at("2036-06-01")
+    world.act(wallets.grant, lab, CREDIT, policy=POLICY)
+    world.now = at("2026-11-20T20:02")
+    assert world.look(catching_up.ahead_of_clock) == ["lab"]
+    assert world.act(catching_up.put_back, policy=POLICY) == ["lab"]
+    once = everything(world)
+    assert world.act(catching_up.put_back, policy=POLICY) == []
+    assert world.look(catching_up.ahead_of_clock) == [] and everything(world) == once
+    one = world.run("ada")
+    assert world.session(one).admitted_at == world.now
+    world.now = at("2026-11-21T20:02")
+    assert passing(world) == ()
+    assert ledger(world)[2:] == [
+        ("grant", 1, "06-01T00:00", "2036-06"),
+        ("charge", -15.866666, "11-21T00:00", "2026-11"),
+        ("grant", 15.866666, "11-21T00:00", "2026-11"),
+    ]
+    world.end(one)
+    holds(world)
+
+
+def test_a_boundary_that_was_booked_ahead_does_not_come_again(world, lab):
+    """Ten days ahead with a server that ran: what is booked there stays, and is waited for."""
+    world.run("ada")
+    world.now += 10 * DAY
+    assert passing(world) == ()
+    once = ledger(world)
+    world.now -= 9 * DAY
+    assert world.look(catching_up.ahead_of_clock) == ["lab"]
+    assert world.act(catching_up.put_back, policy=POLICY) == []
+    world.now += 9 * DAY
+    assert passing(world) == () and ledger(world) == once
+    holds(world)
+
+
 def test_an_end_that_was_told_in_2036_is_told_again(world, lab):
     """The instant of the sighting counts, not when it could be written down."""
     one = world.run("ada")

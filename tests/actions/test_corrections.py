@@ -308,6 +308,22 @@ def failed_start(world, minutes=30, **more):
     return session_id
 
 
+def test_what_was_taken_back_of_a_refund_is_not_told_as_given(world, lab):
+    """The session's page offers to give back what is charged less what was given."""
+    session_id = ran(world)
+    (charge,) = [e["id"] for e in world.entries(session_id=session_id)]
+    world.act(wallets.refund, charge, 3_000_000, policy=POLICY, note="sorry")
+    correct(world, session_id, ended=at(30))
+    view = world.session(session_id)
+    assert (view.charged_micro, view.refunded_micro) == (2_000_000, 2_000_000)
+    correct(world, session_id, ended=at(60))
+    view = world.session(session_id)
+    assert (view.charged_micro, view.refunded_micro) == (4_000_000, 2_000_000)
+    batch = world.act(refunds.waive, session_id, note="all of it", policy=POLICY)
+    assert batch.total_micro == view.charged_micro - view.refunded_micro
+    assert world.balance(lab) == 100_000_000
+
+
 def test_a_failed_start_stays_free_however_long_it_was(world, lab):
     session_id = failed_start(world)
     assert world.balance(lab) == 100_000_000

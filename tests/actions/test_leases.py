@@ -46,3 +46,29 @@ def test_one_leads_and_another_takes_over_when_it_is_gone(db, clock):
     with db.write() as tx:
         assert leases.hold(tx, "loops:other", "a", 60, actor=SYSTEM)
         assert leases.holder(tx, "loops:hub") == "b"
+
+
+def test_a_clock_that_was_ahead_for_a_while_leaves_no_lease_for_ten_years(db, clock):
+    """Who leads wrote 2036 down and is gone: another takes over when the clock is right again."""
+
+    def hold(me: str) -> bool:
+        with db.write() as tx:
+            return leases.hold(tx, "loops:hub", me, 60, actor=SYSTEM)
+
+    right = clock[0]
+    assert hold("a")
+    clock[0] = datetime(2036, 3, 1, tzinfo=UTC)
+    assert hold("a")
+    clock[0] = right + timedelta(minutes=2)
+    with db.read() as tx:
+        assert leases.holder(tx, "loops:hub") == "a"
+    assert hold("b") and not hold("a")
+    clock[0] += timedelta(seconds=60)
+    assert hold("a")
+    # the one that stays writes down anew when its time is over
+    clock[0] = datetime(2036, 3, 1, tzinfo=UTC)
+    assert hold("a")
+    clock[0] = right + timedelta(minutes=5)
+    assert hold("a") and not hold("b")
+    clock[0] += timedelta(seconds=60)
+    assert hold("b")

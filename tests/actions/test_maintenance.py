@@ -329,6 +329,35 @@ def test_an_end_that_is_corrected_after_it_was_given_back(world):
         assert failed(world.look(check.check)) == []
 
 
+@pytest.mark.parametrize("by_hand", [0, 1_500_000])
+@pytest.mark.parametrize("ends", [(60, 30), (60, 30, 90, 10), (10, 110, 60)])
+def test_an_end_that_is_corrected_again_and_again_and_back(world, ends, by_hand):
+    """However often it was taken back: what it cost within the window is not billed in the end."""
+    lab = world.wallet("lab", 100, pays_for="*")
+    session_id = ran(world)
+    add(world, 0, 80)
+    apply(world)
+    if by_hand:
+        (charge,) = [e["id"] for e in world.entries(session_id=session_id) if e["kind"] == "charge"]
+        world.act(wallet_actions.refund, charge, by_hand, policy=POLICY)
+    before = world.balance(lab)
+    assert before == 100_000_000 - 8_000_000 + 5_333_333 + by_hand
+
+    def correct(minute):
+        world.act(corrections.correct_boundaries, session_id, ended_at=at(minute),
+                  note="its log", policy=POLICY)  # fmt: skip
+
+    for minute in ends:
+        correct(minute)
+        assert given(world, session_id) <= world.session(session_id).charged_micro
+    correct(120)
+    apply(world)
+    # what people gave stays taken back where it was more than all that was charged
+    least = min(ends) * 4_000_000 // 60
+    assert world.balance(lab) == before - max(0, by_hand - least)
+    assert apply(world).entries == 0
+
+
 def test_a_window_that_is_done_with_opens_again_for_a_corrected_end(world):
     world.wallet("lab", 100, pays_for="*")
     add(world, 60, 200)

@@ -17,8 +17,10 @@ from jhub_usage.actions import (
     payers,
     privacy,
     refunds,
+    requests,
     rules,
     statements,
+    trials,
     views,
     wallets,
 )
@@ -123,13 +125,13 @@ def live(world) -> int:
     world.act(wallets.grant, lab, 1_000_000, policy=POLICY, note=f"told by {NAME.upper()}, twice")
     world.wait(minutes=16 * DAY)
     world.act(months.close, "2026-11", policy=POLICY, without_hubs=["hub"])
-    now, entry = world.now, world.entries()[0]["id"]
+    now = world.now
     put(world, t.credit_requests, wallet_id=lab, person_id=their, amount_micro=5, state="open",
         note_id=note(world, "my thesis"), answer_id=note(world, "not now"),
         created_at=now)  # fmt: skip
-    put(world, t.credit_requests, wallet_id=lab, person_id=bob, amount_micro=5, state="granted",
-        note_id=note(world, "bob's own words"), answer_id=note(world, "fine with me"),
-        decided_id=their, created_at=now, entry_id=entry)  # fmt: skip
+    asked = world.act(requests.ask, lab, bob, 5, note="bob's own words")
+    with world.db.write() as tx:
+        requests.grant(tx, asked, policy=POLICY, actor=me, by_right=True, note="fine with me")
     by = {"created_at": now, "actor_kind": "person", "actor_id": their}
     later = now + timedelta(hours=1)
     put(world, t.passes, person_id=their, note_id=note(world, "deadline"), expires_at=later, **by)
@@ -339,6 +341,41 @@ def test_former_names_are_forgotten_too(world):
     world.act(wallets.grant, own, 10**6, policy=POLICY, note="x")
     forget(world, their)
     assert found(world, "maiden") == found(world, "married") == set()
+
+
+def test_a_former_name_is_known_from_a_closed_month(world):
+    """They never did anything here and have no wallet, so only what was closed tells it."""
+    lab = world.wallet("lab", 100, pays_for="*")
+    world.end(world.run("maiden", number=5))
+    their = who(world, "maiden").id
+    world.act(wallets.grant, lab, 10**6, policy=POLICY, note="for maiden")
+    world.wait(minutes=16 * DAY)
+    world.act(months.close, "2026-11", policy=POLICY, without_hubs=["hub"])
+    world.end(world.run("married", number=5))
+    forget(world, their)
+    assert found(world, "maiden") == found(world, "married") == set()
+
+
+@pytest.mark.parametrize("name", ["period", "begun", "amount_micro", "sessions", "person"])
+def test_who_is_called_like_a_word_of_ours_breaks_no_answer(world, name):
+    """What a batch gave back and which allowance there was are read from changes."""
+    lab = world.wallet("lab", 5000, pays_for="*")
+    world.act(allowances.set_allowance, lab, Allowance(10**6, "week"), policy=POLICY)
+    for who_ran in (name, "bob"):
+        session = world.run(who_ran)
+        world.wait(minutes=60)
+        world.end(session)
+
+    def give_back():
+        return world.act(
+            refunds.refund, Filter(person="bob"), note="sorry", policy=POLICY, hub_id="hub", key="k"
+        )
+
+    first, tried = give_back(), world.look(trials.month, "2026-11")
+    assert tried.same and tried.wallets
+    forget(world, who(world, name).id)
+    assert give_back() == first
+    assert world.look(trials.month, "2026-11").wallets == tried.wallets
 
 
 def test_things_of_others_that_bear_the_name_are_told(world):

@@ -315,6 +315,7 @@ def test_what_belongs_to_a_closed_month_is_pending_in_the_first_open_one(world):
     ("label", "error"),
     [
         ("2026-13", BadInput), ("2027-01", BadInput), ("2026-10", NotFound), ("2024-02", NotFound),
+        ("9999-12", BadInput), ("0001-01", NotFound),
     ],
 )  # fmt: skip
 def test_months_without_a_statement(world, label, error):

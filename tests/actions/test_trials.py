@@ -8,6 +8,7 @@ import pytest
 from jhub_usage.actions import advancing, allowances, limits, rates, trials, wallets
 from jhub_usage.domain import trial
 from jhub_usage.domain.allowances import Allowance
+from jhub_usage.domain.errors import BadInput
 from jhub_usage.domain.limits import Limit
 from jhub_usage.domain.rates import Rate
 from jhub_usage.domain.rules import Rule
@@ -183,3 +184,24 @@ def test_no_price_is_told(world):
     world.end(session_id)
     ended = [Rate("gpu", "", "", None, datetime(2020, 1, 1, tzinfo=UTC))]
     assert world.look(trials.month, "2026-10", rates=ended).unpriced == (session_id,)
+
+
+@pytest.mark.parametrize("label", ["2026-13", "2026-12", "1999-12", "9999-12", "0001-01"])
+def test_only_a_month_that_has_begun(world, label):
+    with pytest.raises(BadInput):
+        world.look(trials.month, label, policy=POLICY)
+
+
+def test_what_is_due_and_not_booked_yet_is_part_of_it(world):
+    """The month ended a moment ago: nobody has cut what runs, nor turned the allowance."""
+    world.now = datetime(2026, 10, 31, 20, tzinfo=UTC)
+    lab = world.wallet("lab", 100, pays_for="*")
+    world.act(allowances.set_allowance, lab, Allowance(10**6, "day"), policy=POLICY, begin_now=True)
+    world.run("ada")
+    world.now = datetime(2026, 11, 1, 5, tzinfo=UTC)
+    tried = world.look(trials.month, "2026-10")
+    (row,) = tried.wallets
+    assert tried.same and row.charged_micro == row.tried_micro == 16_000_000
+    advance(world)
+    assert world.look(trials.month, "2026-10") == tried
+    assert world.look(trials.month, "2026-11").same

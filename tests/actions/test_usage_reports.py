@@ -145,5 +145,8 @@ def test_months_to_choose_from(ran):
     assert ran.look(reports.months, policy=POLICY, only=reports.Only(profile="x")) == ["2027-01"]
     with pytest.raises(BadInput, match="is not a month"):
         ran.look(reports.month_window, "2026-13", policy=POLICY)
-    with pytest.raises(BadInput, match="between 2000 and 2200"):
-        ran.look(reports.month_window, "1999-12", policy=POLICY)
+    for absurd in ("1999-12", "9999-12", "0001-01"):
+        with pytest.raises(BadInput, match="between 2000 and 2200"):
+            ran.look(reports.month_window, absurd, policy=POLICY)
+        with pytest.raises(BadInput, match="between 2000 and 2200"):
+            ran.look(reports.instant_of, f"{absurd}-01", policy=POLICY)

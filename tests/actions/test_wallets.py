@@ -2,7 +2,7 @@
 
 import pytest
 
-from jhub_usage.actions import check, hubs, keys, views, wallets
+from jhub_usage.actions import check, hubs, keys, sessions, views, wallets
 from jhub_usage.domain.errors import BadInput, Conflict, KeyReused, NotFound
 from jhub_usage.domain.invariants import failed
 from jhub_usage.domain.money import MAX_AMOUNT_MICRO
@@ -108,6 +108,26 @@ def test_a_correction_names_what_it_corrects_and_why(world):
         world.act(wallets.refund, grant, 1, policy=POLICY)
     with pytest.raises(NotFound):
         world.act(wallets.refund, 999, 1, policy=POLICY)
+
+
+def test_a_charge_is_corrected_once_its_session_ended(world):
+    """What is charged of a session that runs is part of its claim: it would free what it needs."""
+    lab = world.wallet("lab", 20, pays_for="*")
+    session_id = world.run()
+    world.wait(minutes=60)
+    world.act(sessions.settle, session_id, world.now, policy=POLICY)
+    (charge,) = [e["id"] for e in world.entries(wallet_id=lab) if e["kind"] == "charge"]
+    for amount in (1_000_000, -1_000_000):
+        with pytest.raises(Conflict, match="still runs: correct it when it has ended"):
+            world.act(wallets.correct, charge, amount, policy=POLICY, note="why")
+    world.end(session_id)
+    made = world.act(wallets.correct, charge, 1_000_000, policy=POLICY, note="why", key="once")
+    again = world.act(wallets.correct, charge, 1_000_000, policy=POLICY, note="why", key="once")
+    assert made == again
+    with pytest.raises(Conflict, match="3 of this charge is left"):
+        world.act(wallets.correct, charge, 3_000_001, policy=POLICY, note="why")
+    assert world.balance(lab) == 17_000_000
+    assert world.session(session_id).charged_micro == 3_000_000
 
 
 def test_a_clients_key_is_scoped_and_bound_to_its_body(world):

@@ -1,6 +1,6 @@
 """Allowances in the shell: given, shown, changed, taken away; and what is due is booked."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from jhub_usage.store import tables as t
 from jhub_usage.store.engine import Database
@@ -12,11 +12,16 @@ def test_an_allowance_from_the_first_to_the_last(shell):
                     "--carry", "20")  # fmt: skip
     assert said.startswith("The allowance of lab is $100.00 per month, keeps $20.00, from now on: "
                            "entry 1. The next one comes at ")  # fmt: skip
-    assert "$100.00 from the monthly $100.00" in shell.ok("wallet", "list")
+    listed = shell.ok("wallet", "list")
+    assert "$100.00 from the monthly $100.00" in listed
+    assert "-01 00:00: $80.00 expires, $100.00 comes" in listed
     shown = shell.ok("wallet", "show", "lab")
     for line in ("allowance  ", "$100.00 per month, keeps $20.00", "left of it  ", "expires  ",
                  "$80.00 at ", "comes next", "-01 00:00", "Allowance, begun at once"):  # fmt: skip
         assert line in shown, line
+    statement = shell.ok("statement", "lab", f"{datetime.now(UTC):%Y-%m}")
+    assert "balance after   $100.00\nallowance       $100.00 per month" in statement
+    assert "$80.00 at " in statement
     held = shell.json("wallet", "show", "lab")["allowance"]
     assert (held["amount"], held["left"], held["expires"]) == ("100", "100", "80")
     assert (held["carry_micro"], held["next_micro"]) == (20_000_000, 100_000_000)
@@ -109,3 +114,28 @@ def test_midnight_is_that_of_the_setting_before_any_service_ran(shell, monkeypat
     said = shell.ok("wallet", "allowance", "lab", "--amount", "1", "--period", "month")
     assert "-01 00:00." in said
     assert shell.json("wallet", "show", "lab")["allowance"]["next_at"].endswith("T15:00:00Z")
+
+
+def test_a_trial_of_a_start_says_what_is_left_and_when_the_next_one_comes(shell):
+    shell.ok("wallet", "create", "lab")
+    shell.ok("wallet", "member", "lab", "ada", "--expected")
+    shell.ok("wallet", "allowance", "lab", "--amount", "0.5", "--period", "month")
+    asked = ("trial", "start", "--person", "ada", "--gpus", "1", "--wallet", "lab")
+    said = shell.ok(*asked)
+    for words in ("left of it", "$0.50", "comes next", "-01 00:00",
+                  "The next allowance of $0.50 comes on"):  # fmt: skip
+        assert words in said, words
+    assert shell.json(*asked)["allowance"]["left_micro"] == 500_000
+
+
+def test_wallets_that_a_clock_put_ahead_go_on_from_now(sqlite_shell):
+    shell = sqlite_shell
+    shell.ok("wallet", "create", "lab")
+    shell.ok("wallet", "allowance", "lab", "--amount", "10", "--period", "day")
+    long_ago(shell.url, -100)
+    rows = shell.rows()
+    assert "would go on from now: lab." in shell.ok("advance", "--dry-run")
+    assert shell.json("advance", "--dry-run")["ahead"] == ["lab"] and shell.rows() == rows
+    said = shell.ok("advance")
+    assert "Nothing was due" in said and "ahead; they go on from now: lab." in said
+    assert "ahead" not in shell.ok("advance") and shell.json("advance")["put_back"] == []

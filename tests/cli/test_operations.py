@@ -161,3 +161,19 @@ def test_passes(told):
         shell("pass", *words)
         assert shell.status == status and text in shell.err, words
     assert shell.rows() == rows
+
+
+def test_a_charge_is_corrected_once_its_server_ended(shell):
+    """The story's session 8 still runs, and is charged so far."""
+    story = healthy(shell.url)
+    entry_id = next(e.id for e in story.entries("charge") if e.session_id == session_id(8))
+    story.db.dispose()
+    rows = shell.rows()
+    correct = ("wallet", "correct", str(entry_id), "0.5", "--note", "a slow node")
+    shell(*correct)
+    assert (shell.status, shell.rows()) == (5, rows)
+    assert "still runs: correct it when it has ended" in shell.err and "refund" in shell.err
+    ended = next(e.id for e in story.entries("charge") if e.session_id == session_id(2))
+    story.db.dispose()
+    shell.ok("wallet", "correct", str(ended), "0.000001", "--note", "a slow node")
+    assert "all hold" in shell.ok("check")

@@ -12,7 +12,9 @@ from jhub_usage.domain.admission import (
     hold_of,
     judge,
 )
+from jhub_usage.domain.allowances import Allowance
 from jhub_usage.domain.limits import Limit
+from jhub_usage.domain.periods import UTC_CALENDAR, Calendar
 from jhub_usage.domain.rates import Quote
 from jhub_usage.domain.sessions import Meter
 from jhub_usage.domain.shapes import Gpus, Shape
@@ -35,11 +37,13 @@ def running(minutes_ago, per_hour=4_000_000, hold=1_000_000):
 
 
 def decide(balance=10_000_000, *, overdraft=0, meters=(), limits=(), usage=None, quote=QUOTE,
-           closed=False, policy=POLICY):  # fmt: skip
-    wallet = Wallet(7, "lab", balance, overdraft, None, closed)
+           closed=False, policy=POLICY, allowance=None, now=T0,
+           calendar=UTC_CALENDAR):  # fmt: skip
+    left = balance if allowance else 0
+    wallet = Wallet(7, "lab", balance, overdraft, None, closed, allowance, left, now)
     return judge(
         ask=ASK, wallet=wallet, meters=meters, quote=quote, limits=limits, usage=usage or {},
-        person_id=1, policy=policy, now=T0,
+        person_id=1, policy=policy, now=now, calendar=calendar,
     )  # fmt: skip
 
 
@@ -79,6 +83,37 @@ def test_a_refusal_tells_the_person_what_they_need_to_know():
         "smaller profile or another wallet, stop a running server, or ask the wallet's manager",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "comes", "at"),
+    [
+        ("month", "Europe/Berlin", "2026-12-01 (00:00 Europe/Berlin)", "2026-11-30T23:00:00Z"),
+        ("week", "UTC", "2026-11-23 (00:00 UTC)", "2026-11-23T00:00:00Z"),
+        ("day", "Asia/Taipei", "2026-11-21 (00:00 Asia/Taipei)", "2026-11-20T16:00:00Z"),
+    ],
+)
+def test_a_refusal_says_when_the_next_allowance_comes(period, zone, comes, at):
+    held = Allowance(20_000_000, period)
+    reason = decide(1_500_000, allowance=held, calendar=Calendar.of(zone))[0]
+    assert f" The next allowance of $20.00 comes on {comes}. You can choose" in reason.text
+    assert reason.details["next_allowance_at"] == at
+    assert reason.details["next_allowance_micro"] == 20_000_000
+
+
+def test_so_does_one_for_what_expires_before_the_hold_is_over():
+    """What is left pays for the first 15 minutes, but not for those after midnight."""
+    late = T0.replace(hour=23, minute=50)
+    reason = decide(5_000_000, allowance=Allowance(500_000, "day"), now=late)[0]
+    assert "The next allowance of $0.50 comes on 2026-11-21 (00:00 UTC)." in reason.text
+    assert reason.details["boundary_at"] == reason.details["next_allowance_at"]
+
+
+@pytest.mark.parametrize("ended", [None, Allowance(0, "month", 0)])
+def test_a_wallet_without_an_allowance_promises_none(ended):
+    reason = decide(1_500_000, allowance=ended)[0]
+    assert (reason.code, "next allowance" in reason.text) == ("wallet", False)
+    assert not [name for name in reason.details if name.startswith("next_allowance")]
 
 
 def test_a_fee_and_a_reserve_are_named():

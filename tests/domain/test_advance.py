@@ -168,6 +168,20 @@ def test_a_skipped_day_has_its_grant():
     assert list(shown(ahead)) == [("12-30T10", "2011-12-30", 8), ("12-30T10", "2011-12-31", 8)]
 
 
+@pytest.mark.parametrize("period", PERIODS)
+def test_looks_around_a_change_of_zone_over_the_date_line_lose_nothing(period):
+    """Every half hour or once at the end: the same, though the new zone is 25 hours ahead."""
+    calendar = Calendar.of("Pacific/Pago_Pago").with_zone("Pacific/Kiritimati", at("2026-11-20"))
+    held, end = wallet(0, 0, allowance(1, period, None)), at("2026-12-09")
+    late, found, now = advance(held, [], end, calendar), [], held.advanced_until
+    while now < end:
+        now += HOUR / 2
+        ahead = advance(held, [], now, calendar)
+        held, found = ahead.wallet, [*found, *ahead.due]
+    assert tuple(found) == late.due and held == late.wallet
+    assert len(found) == {"day": 20, "week": 3, "month": 1}[period]
+
+
 def test_a_boundary_that_changes_nothing_is_past_all_the_same():
     """Or what is booked next would be taken for what was there before it."""
     ahead = advance(wallet(8, 8, allowance(8)), [], at("2026-11-25T12"), UTC_DAYS)

@@ -10,6 +10,7 @@ from jhub_usage.domain.allowance_words import (
     change_text,
     entry_text,
     left_text,
+    next_text,
     short_text,
 )
 from jhub_usage.domain.allowances import Allowance
@@ -45,7 +46,8 @@ def test_a_change(before, after, text):
 def held(amount=100, left=37.2, expires=17.2, period="month"):
     return {
         "amount_micro": int(amount * 10**6), "period": period, "left_micro": int(left * 10**6),
-        "expires_micro": int(expires * 10**6), "next_at": NEXT,
+        "expires_micro": int(expires * 10**6), "next_micro": int(amount * 10**6),
+        "next_at": NEXT,
     }  # fmt: skip
 
 
@@ -70,6 +72,19 @@ def test_what_is_left(now, text):
 def test_what_is_left_in_short():
     assert short_text(held(), show) == "$37.20 from the monthly $100.00"
     assert short_text(held(0, 5, 5), show) == "$5.00 from an allowance that has ended"
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        (held(), "1 Dec: $17.20 expires, $100.00 comes"),
+        (held(left=0, expires=0), "1 Dec: $100.00 comes"),
+        (held(0, 5, 5), "1 Dec: $5.00 expires"),
+        (held(0, 0, 0), ""),
+    ],
+)
+def test_what_the_next_boundary_brings_in_short(now, text):
+    assert next_text(now, show, lambda at: f"{at.day} {at:%b}") == text
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,27 @@ def test_the_month_in_which_it_is_changed_is_that_of_the_zone_in_force():
     assert Calendar.of("UTC").with_zone("Asia/Taipei", late).zones[-1] == ("2026-12", "Asia/Taipei")
 
 
+@pytest.mark.parametrize(
+    ("behind", "ahead", "first"),
+    [
+        ("Pacific/Pago_Pago", "Pacific/Kiritimati", "2026-12-01T11"),
+        ("Etc/GMT+12", "Pacific/Tongatapu", "2026-12-01T12"),
+    ],
+)
+def test_a_zone_more_than_a_day_ahead_begins_its_second_day_not_before_its_first(
+    behind, ahead, first
+):
+    """The other side of the date line: the second of December would begin before the first."""
+    calendar = Calendar.of(behind).with_zone(ahead, at("2026-11-20"))
+    first = at(first)
+    assert calendar.begins(MONTH, "2026-12") == calendar.begins(DAY, "2026-12-01") == first
+    assert calendar.ends(DAY, "2026-12-01") == first
+    assert calendar.label(DAY, first - MICROSECOND) == "2026-11-30"
+    assert calendar.label(DAY, first) == "2026-12-02"
+    assert calendar.label(MONTH, first - MICROSECOND) == "2026-11"
+    assert calendar.last_boundary(MONTH, first - MICROSECOND) < first
+
+
 def test_a_zone_that_is_none():
     with pytest.raises(BadInput):
         Calendar.of("UTC").with_zone("Mars/Olympus", at("2026-11-20"))

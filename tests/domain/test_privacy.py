@@ -53,12 +53,19 @@ def test_all_names_that_somebody_had_are_found():
 def test_json_is_read_by_its_fields():
     before = {
         "rules": [{"person": "ada", "group": "ada", "profile": "ada", "target": "wallet"}],
-        "mode": None, "amount_micro": 5, "note": "for ada", "ada": [1, True],
+        "mode": None, "amount_micro": 5, "note": "for ada", "sums": [1, True],
     }  # fmt: skip
     assert ADA.data(before) == {
         "rules": [{"person": "person-5", "group": "ada", "profile": "ada", "target": "wallet"}],
-        "mode": None, "amount_micro": 5, "note": "for person-5", "person-5": [1, True],
+        "mode": None, "amount_micro": 5, "note": "for person-5", "sums": [1, True],
     }  # fmt: skip
+
+
+def test_who_is_called_like_a_field_takes_no_field_away():
+    """A stored change is read again by its fields: what a batch gave back, an allowance."""
+    held = Renamed(("period",), "person-5", "~period", "~person-5")
+    change = {"period": "week", "amount_micro": 5, "note": "a period", "lines": [{"period": 1}]}
+    assert held.data(change) == change | {"note": "a person-5"}
 
 
 def test_a_shared_wallet_may_have_the_name_of_a_person():

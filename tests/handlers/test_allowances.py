@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from bs4 import BeautifulSoup
 
-from jhub_usage.actions import allowances, check, listings
+from jhub_usage.actions import allowances, catching_up, check, listings
 from jhub_usage.domain.allowances import Allowance
 from jhub_usage.domain.invariants import failed
 from jhub_usage.scopes import ACCESS
@@ -141,9 +141,28 @@ async def test_what_is_left_stands_wherever_a_balance_stands(world):
     card = await page(world, ADA, "")
     assert re.search(r"Of this month’s allowance \$(500\.00|499\.\d\d) ", card)
     assert "Expires 1 " in card and "Comes then $500.00" in card
-    assert "from the monthly $500.00" in await page(world, ROOT, "admin/wallets")
+    listed = await page(world, ROOT, "admin/wallets")
+    for part in (
+        "is left of the monthly $500.00; $4",
+        "of it expires on 1 ",
+        "when $500.00 comes.",
+    ):
+        assert part in listed
     mine = (await world.site.ask(ADA, "GET", "api/me")).json["wallets"]
     assert [w["allowance"]["amount_micro"] for w in mine] == [500 * CREDIT]
+    asked = (await world.site.ask(ADA, "POST", "api/quote", {"shape": {"cpu_milli": 1000}})).json
+    assert asked["wallet"] == "lab" and asked["allowance"]["next_micro"] == 500 * CREDIT
+    assert asked["allowance"]["next_at"] == mine[0]["allowance"]["next_at"]
+
+
+async def test_the_statement_of_this_month_says_what_is_left(world):
+    """Its balance is the one of now; what a spender sees of it has none."""
+    month = world.site.look(lambda tx: tx.now())
+    path = f"wallets/{world.lab}/statements/{month:%Y-%m}"
+    assert "is left of" not in await page(world, ROOT, path)
+    allow(world, world.lab, 500, carry=20)
+    assert "when $500.00 comes." in await page(world, ROOT, path)
+    assert "is left of" not in await page(world, ADA, path)
 
 
 async def test_its_entries_say_which_one_they_are_of(world):
@@ -232,4 +251,18 @@ async def test_a_wallet_that_is_too_far_behind_is_told(world):
     assert (await world.site.ask(READ, "GET", "api/status")).json["warnings"] == [warning]
     long_ago(world, world.other, 1)
     assert await one_pass(world) == {"wallets": 1, "entries": 1}
+    assert world.site.service.loops.warnings == []
+
+
+async def test_a_wallet_that_a_clock_has_put_ahead_is_told(world):
+    long_ago(world, world.other, -100)
+    assert await one_pass(world) == {
+        "wallets": 0, "entries": 0, "ahead": 1, "ahead_named": ["other"]
+    }  # fmt: skip
+    (warning,) = world.site.service.loops.warnings
+    assert warning["code"] == "clock_ahead"
+    assert "the books of the wallet other more than a day ahead" in warning["text"]
+    assert "jhub-usage advance" in await page(world, ROOT, "admin/configuration")
+    assert world.site.act(catching_up.put_back, policy=world.site.policy) == ["other"]
+    assert await one_pass(world) == {"wallets": 0, "entries": 0}
     assert world.site.service.loops.warnings == []

@@ -279,7 +279,11 @@ async def test_a_write_leaves_one_audit_row(world, route):
 
     async def ask(role, body):
         return await site.ask(
-            role, route.method, path, body, headers={"X-Forwarded-For": ADDRESS, **key}
+            role,
+            route.method,
+            path,
+            body,
+            headers={"X-Forwarded-For": f"6.6.6.6, {ADDRESS}", "X-Real-Ip": "6.6.6.6", **key},
         )
 
     # refused: nothing is written

@@ -327,7 +327,7 @@ async def test_the_page_of_a_statement(world):
     assert "Not booked yet" in opened.text and "SHA-256" not in opened.text
     wallet = await page(world, ADA_BROWSER, f"wallets/{world.lab}")
     labels = [a.text for a in wallet.find_all("a") if "/statements/" in a["href"]]
-    assert labels == ["2026-11, open", "2026-10"]
+    assert labels == ["November 2026, open", "October 2026"]
 
 
 async def test_the_form_on_the_page_of_a_session(world):

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from bs4 import BeautifulSoup
 
-from jhub_usage.actions import views
+from jhub_usage.actions import listings, sessions, views
 from jhub_usage.domain.instants import iso
 from jhub_usage.loops import apply_maintenance
 from jhub_usage.scopes import ACCESS
@@ -351,3 +351,36 @@ async def test_the_button_on_the_session_page(world):
     assert "/waive" not in running.text
     await world.site.ask(MANAGER, "POST", f"api/{path}/waive", {"note": "x"})
     assert "/waive" not in (await world.site.ask(ROOT, "GET", path)).text
+
+
+# -- a correction by an amount --------------------------------------------------------------------
+
+
+async def test_a_charge_is_corrected_once_its_server_ended(world):
+    """While it runs, what is charged of it is part of its claim: the answer says what to do."""
+    site = world.site
+    long = world.start("ada", "long", ago_s=3 * 3600)
+    now = site.look(lambda tx: tx.now())
+    site.act(sessions.settle, long, now - timedelta(hours=1), policy=site.policy)
+    entry_id = site.look(listings.entries, session_id=long)[0]["id"]
+    path, body = f"api/entries/{entry_id}/correct", {"amount": "0.5", "note": "a slow node"}
+    before = last_id(world)
+    refused = await site.ask(MANAGER, "POST", path, body)
+    assert refused.status == 409 and "still runs: correct it when it has ended" in refused.text
+    assert last_id(world) == before
+    world.end(long)
+    done = await site.ask(MANAGER, "POST", path, body)
+    assert done.status == 201
+    assert [r["action"] for r in audited(world, before)][-1] == "wallet.corrected"
+
+
+async def test_entries_are_corrected_on_the_pages(world):
+    """Where the refusal to cancel a maintenance sends people: the wallet's page."""
+    for path in (f"wallets/{world.lab}", f"sessions/{world.ended}"):
+        main = BeautifulSoup((await world.site.ask(ROOT, "GET", path)).text, "html.parser")
+        form = main.find("form", attrs={"data-api": "POST entries/{entry_id}/correct"})
+        assert {f["name"] for f in form.find_all("input")} == {"entry_id", "amount", "note"}
+        assert "has ended" in form.text
+        buttons = main.find_all("button", attrs={"data-open": "correct-form"})
+        assert str(world.charge_id) in {b["data-set-entry_id"] for b in buttons}, path
+        assert "correct-form" not in (await world.site.ask(LOOKER, "GET", path)).text

@@ -146,6 +146,16 @@ async def test_empty_lists_say_what_to_do(site):
         assert words in (await page(site, ROOT, path)).text, path
 
 
+async def test_a_refund_by_nothing_says_what_is_missing(site):
+    """The form that is sent as it stands, without a filter, is not answered with silence."""
+    site.login(ROOT)
+    empty = "admin/refunds?node=&begins=&ends=&end_reason=&profile=&person=&wallet=&percent=100"
+    soup = (await page(site, ROOT, empty)).soup
+    assert "Say what is to be given back" in soup.find(role="alert", id="preview").text
+    assert soup.find("form", role="search")["action"] == "#preview"
+    assert (await page(site, ROOT, "admin/refunds")).soup.find(id="preview") is None
+
+
 async def test_observe_mode_reports_whom_it_would_have_stopped(site):
     """On the page and in the API: which servers enforce would have ended, and why."""
     world = World(site, mode="enforce")

@@ -44,7 +44,7 @@ async def test_a_manager_sets_a_share_and_both_see_what_is_used(world):
         "id": 0, "subject": "wallet_person", "resource": "gpu_hours", "amount": 2 * HOUR,
         "period": "day", "shown": "2 GPU-hours", "cap": "2 GPU-hours per day",
         "whom": "ada within the wallet lab", "person": "ada", "group": "", "wallet": "lab",
-        "wallet_id": world.lab, "profile": "", "each": False,
+        "wallet_id": world.lab, "profile": "", "each": False, "by_manager": True,
     }  # fmt: skip
     assert 0 < mine["used"] <= HOUR + 60_000 and 0 < mine["set_aside"] <= 900_000
     assert " of 2 GPU-hours on " in mine["text"]
@@ -53,6 +53,26 @@ async def test_a_manager_sets_a_share_and_both_see_what_is_used(world):
     assert (await site.ask(ADA, "GET", path)).json["limit_uses"][0]["limit"] == mine["limit"]
     for role in (MIA, EVE):
         assert (await site.ask(role, "GET", "api/limits/use")).json["uses"] == []
+
+
+async def test_a_manager_tightens_what_an_administrator_set_and_never_widens_it(world):
+    site, path = world.site, f"api/wallets/{world.lab}/limits"
+    first = (await site.ask(ADMIN, "POST", path, share("10"))).json["id"]
+    second = (await site.ask(MIA, "POST", path, share("1000"))).json["id"]
+    held = (await site.ask(ADMIN, "GET", f"api/wallets/{world.lab}")).json["limits"]
+    assert [(x["id"], x["amount"], x["by_manager"]) for x in held] == [
+        (first, 10 * HOUR, False), (second, 1000 * HOUR, True),
+    ]  # fmt: skip
+    refused = await site.ask(MIA, "DELETE", f"{path}/{first}")
+    assert (refused.status, refused.code) == (403, "not_allowed")
+    assert "An administrator set this limit" in refused.json["error"]["message"]
+    page = (await site.ask(BROWSERS["mia"], "GET", f"wallets/{world.lab}")).text
+    assert "set by an administrator" in page and f"limits/{first}" not in page
+    assert f"limits/{second}" in page
+    assert (await site.ask(MIA, "DELETE", f"{path}/{second}")).status == 200
+    await site.ask(MIA, "POST", path, share("1"))
+    for x in (await site.ask(ADMIN, "GET", f"api/wallets/{world.lab}")).json["limits"]:
+        assert (await site.ask(ADMIN, "DELETE", f"{path}/{x['id']}")).status == 200
 
 
 async def test_shares_for_each_are_told_by_person_to_the_manager_only(world):

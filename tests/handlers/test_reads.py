@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 import sqlalchemy as sa
 
-from jhub_usage.actions import views
+from jhub_usage.actions import ownership, views
 from jhub_usage.handlers.reads import NOT_NOTED
 from jhub_usage.handlers.routes import ROUTES
 from jhub_usage.scopes import ACCESS
@@ -13,7 +13,7 @@ from jhub_usage.store import people
 from jhub_usage.store import tables as t
 
 from .fakes import Role
-from .world import World
+from .world import World, person
 
 READ = "custom:jhub-usage:read"
 READER = Role("reader-token", "reader", (ACCESS, READ))
@@ -39,7 +39,9 @@ async def made(make_site):
 async def look(world, role, path, method="GET", body=None) -> list[tuple]:
     """(subject, its id, what else is told) of the rows that one look leaves."""
     before = {r["id"] for r in world.site.look(views.audit_rows, limit=500)}
-    answer = await world.site.ask(role, method, path, body, headers={"X-Forwarded-For": "10.1.2.3"})
+    # what the sender writes itself is not believed, only what the Hub's proxy adds at the end
+    sent = {"X-Forwarded-For": "6.6.6.6, 10.1.2.3", "X-Real-Ip": "6.6.6.6"}
+    answer = await world.site.ask(role, method, path, body, headers=sent)
     assert answer.status == 200, (path, answer.status, answer.text)
     new = [r for r in world.site.look(views.audit_rows, limit=500) if r["id"] not in before]
     for row in new:
@@ -127,6 +129,30 @@ async def test_a_spender_who_sees_all_of_a_wallet_by_a_right_is_noted(made):
     assert await look(world, both, f"api/wallets/{world.lab}/entries") == [
         ("wallet", str(world.lab), {})
     ]
+
+
+async def test_words_in_the_address_of_a_page_do_not_hide_a_look(made):
+    """A page that has no such filter shows everything all the same; so does one with a mistake."""
+    world = await made(audit_reads=True)
+    browser = Role("mia-browser", "mia", (ACCESS, READ), browser=True)
+    world.site.login(browser)
+    ada, long = world.person_id("ada"), "x" * 250
+    world.site.act(ownership.set_role, world.empty, person(long), "spender", hub_id="hub")
+    for path, row in (
+        (f"wallets/{world.empty}?mine=True", ("wallet", str(world.empty))),
+        ("admin?mine=True", ("list", "admin")),
+        ("admin/wallets?person=mia", ("list", "wallets")),
+        ("admin/people?person=nobody", ("list", "people")),
+        (f"admin/decisions?wallet_id={world.lab}", ("list", "decisions")),
+        ("usage?person=mia&wallet=nowhere", ("list", "usage")),
+        ("usage?person=ada", ("person", str(ada))),
+        ("admin/refunds?person=mia", ("list", "refunds")),
+        ("admin/refunds?person=ada", ("person", str(ada))),
+        (f"admin/sessions?person={long}", ("person", str(world.person_id(long)))),
+    ):
+        assert [(kind, id) for kind, id, _ in await look(world, browser, path)] == [row], path
+    for path in ("usage?person=mia", "admin/sessions?person=mia", "admin/sessions?person=nobody"):
+        assert await look(world, browser, path) == [], path
 
 
 async def test_nothing_is_noted_unless_it_is_asked_for(made):

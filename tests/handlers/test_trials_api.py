@@ -48,6 +48,8 @@ async def test_a_month_as_it_was_and_under_other_rules(world):
     ("body", "code"),
     [
         ({"month": "2026-13"}, "bad_input"),
+        ({"month": "9999-12"}, "bad_input"),
+        ({"month": "0001-01", "rates": [{"resource": "gpu", "price": "1"}]}, "bad_input"),
         ({"month": "2026-10", "limits": [{"resource": "gpus", "amount": "-1"}]}, "bad_input"),
         ({"month": "2026-10", "rules": [{"target": "wallet", "wallet": "none"}]}, "not_found"),
         ({"month": "2026-10", "rates": [{"resource": "cpu", "model": "x"}]}, "bad_input"),

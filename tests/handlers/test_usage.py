@@ -151,6 +151,8 @@ async def test_windows(world):
         ("?begin=2026-11-20T00:00:00", "no time zone"),
         ("?begin=soon", "not an ISO time"),
         ("?begin=1999-12-31", "between 2000 and 2200"),
+        ("?begin=0001-01-01", "between 2000 and 2200"),
+        ("?begin=2026-11-01&end=9999-12-31", "between 2000 and 2200"),
         ("?begin=2026-13-01", "is not a day"),
         ("?begin=2026-11-01&end=2300-01-01T00:00:00Z", "between 2000 and 2200"),
         ("?wallet_id=x", "whole number"),

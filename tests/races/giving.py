@@ -3,7 +3,7 @@
 import functools
 import time
 
-from jhub_usage.actions import maintenance, refunds, wallets
+from jhub_usage.actions import corrections, maintenance, refunds, wallets
 from jhub_usage.domain.audit import SYSTEM
 from jhub_usage.domain.errors import UsageError
 from jhub_usage.domain.refunds import Filter
@@ -62,3 +62,14 @@ def by_hand(url, session_ids, entry_ids, start_at) -> list[str]:
         came_of.append(_came_of(url, lambda tx, i=entry_id: wallets.refund(
             tx, i, 700_000, policy=work.POLICY, actor=SYSTEM)))  # fmt: skip
     return came_of
+
+
+def by_boundaries(url, session_ids, ends, start_at) -> list[str]:
+    """Say of each session in turn that it ended otherwise."""
+    _at(start_at)
+    return [
+        _came_of(url, lambda tx, i=session_id, at=ended_at: corrections.correct_boundaries(
+            tx, i, ended_at=at, note="test", policy=work.POLICY, actor=SYSTEM))
+        for ended_at in ends
+        for session_id in session_ids
+    ]  # fmt: skip

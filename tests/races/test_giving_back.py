@@ -127,6 +127,59 @@ def test_filters_maintenance_and_people_at_once(ended):
     ended.check()
 
 
+def test_boundaries_that_move_while_it_is_given_back(ended):
+    """Earlier and later again: what was given back is never more than what is charged then."""
+    with ended.db.write() as tx:
+        maintenance.add(tx, NODE, *minutes(ended, 15, 45).values(), note="test", actor=SYSTEM)
+    charges, _ = books(ended)
+    ends = [ended.begin + timedelta(minutes=m) for m in (40, 50, 10, 60, 30)]
+    came_of = ended.run(
+        (giving.by_boundaries, ended.ids, ends),
+        (giving.by_maintenance, 20),
+        (giving.by_filters, overlapping(ended) * 2, ""),
+        (giving.by_hand, ended.ids[::3], list(charges)),
+    )
+    assert set(came_of[0]) == {"done"}
+    ended.check()
+    within(ended)
+    ended.run((giving.by_maintenance, 20))
+    ended.check()
+    within(ended)
+    # back to what they were: not a credit more or less than they cost, given back or not
+    ended.run((giving.by_boundaries, ended.ids, [ended.begin + timedelta(hours=1)]))
+    with ended.db.read() as tx:
+        s = t.sessions_.c
+        costs = dict(tx.execute(sa.select(s.id, s.charged_micro).where(s.state == "ended")).all())
+    assert set(costs.values()) == {4_000_000}
+    ended.check()
+
+
+def within(race):
+    """No charge has more refunds than it is, no session more gifts than it was charged."""
+    e, s = t.entries.c, t.sessions_.c
+    with race.db.read() as tx:
+        of_charge = dict(
+            tx.execute(
+                sa.select(e.corrects_id, sa.func.sum(e.amount_micro))
+                .where(e.kind == "refund")
+                .group_by(e.corrects_id)
+            ).all()
+        )
+        amounts = dict(
+            tx.execute(sa.select(e.id, -e.amount_micro).where(e.id.in_(of_charge))).all()
+        )
+        gifts = dict(
+            tx.execute(
+                sa.select(e.session_id, sa.func.sum(e.amount_micro))
+                .where(e.goodwill)
+                .group_by(e.session_id)
+            ).all()
+        )
+        charged = dict(tx.execute(sa.select(s.id, s.charged_micro)).all())
+    assert of_charge and all(back <= amounts[n] for n, back in of_charge.items())
+    assert gifts and all(0 <= back <= charged[i] for i, back in gifts.items())
+
+
 def test_a_maintenance_that_is_applied_twice_gives_once(ended):
     with ended.db.write() as tx:
         maintenance.add(tx, NODE, *minutes(ended, 0, 30).values(), note="test", actor=SYSTEM)

@@ -41,7 +41,9 @@ def visit(page, hub, path):
     page.wait_for_selector("h1")
 
 
-@pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 1280), ("dark", 390)])
+@pytest.mark.parametrize(
+    "theme, width", [("light", 1280), ("dark", 1280), ("light", 768), ("dark", 390)]
+)
 def test_every_page_in_both_themes_and_on_a_phone(browser, hub, theme, width):
     """No error of a script or of our content security policy, and nothing wider than the screen."""
     with browser.page(width=width, theme=theme) as page:
@@ -52,6 +54,8 @@ def test_every_page_in_both_themes_and_on_a_phone(browser, hub, theme, width):
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
             assert page.locator("html").get_attribute("data-bs-theme") == theme, path
             assert page.locator("#usage-main").is_visible()
+            tab = page.locator(".usage-tabs .active").bounding_box()
+            assert tab["x"] >= 0 and tab["x"] + tab["width"] <= width, path
             assert not page.problems, (path, page.problems)
 
 
@@ -146,6 +150,20 @@ def test_a_refund(browser, hub):
         dialog.get_by_role("button", name="Refund").click()
         page.wait_for_selector("#usage-messages >> text=The refund is posted.")
         assert "the node was slow" in page.locator("#usage-main").text_content()
+        assert not page.problems, page.problems
+
+
+def test_a_correction(browser, hub):
+    with browser.page(width=390) as page:
+        login(page, hub.url, "admin", hub.password)
+        visit(page, hub, "wallets/1")
+        page.get_by_role("button", name="Correct the grant").first.click()
+        dialog = page.locator("#correct-form")
+        dialog.get_by_label("More, or with a minus less").fill("-0.5")
+        dialog.get_by_label("Why").fill("typed wrongly")
+        dialog.get_by_role("button", name="Correct it").click()
+        page.wait_for_selector("#usage-messages >> text=The correction is posted.")
+        assert "typed wrongly" in page.locator("#usage-main").text_content()
         assert not page.problems, page.problems
 
 

@@ -43,7 +43,7 @@ def test_an_allowance_by_its_form(browser, hub, theme, width):
         form = page.locator("form[data-api^='PUT'][data-api$='/allowance']")
         amount, kept = form.get_by_label("Amount"), form.get_by_label("What is left at the end")
         amount.fill("1,000")
-        kept.select_option("is kept up to an amount")
+        kept.select_option("is kept up to a cap")
         form.get_by_label("Kept at most").fill("20.5")
         form.get_by_role("button", name="Set the allowance").click()
         asked = page.locator("#usage-confirm-text").text_content()

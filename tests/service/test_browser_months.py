@@ -62,7 +62,7 @@ def test_a_statement_prints_dark_on_white_and_can_be_kept(browser, hub, theme):
     with browser.page(theme=theme) as page:
         login(page, hub.url, "mia", hub.password)
         visit(page, hub, f"wallets/{accounts.lab}")
-        page.get_by_role("link", name=LAST, exact=True).click()
+        page.locator(f"a[href$='statements/{LAST}']").click()
         page.wait_for_selector("h1:has-text('The laboratory')")
         for name, words in (("CSV", "12.345678"), ("JSON", '"amount_micro":12345678')):
             with page.expect_download() as kept:

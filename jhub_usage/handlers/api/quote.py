@@ -2,7 +2,7 @@
 
 import uuid
 
-from ...actions import admissions
+from ...actions import admissions, allowances, views
 from ...domain.admission import Ask, PersonKey
 from ...domain.errors import NotAllowed
 from ...domain.shapes import Shape
@@ -32,7 +32,13 @@ async def create(call) -> dict:
         groups=groups,
         wallet_name=body.get("wallet", ""),
     )
-    decision = await call.look(admissions.advise, ask, policy=call.ctx.policy, cache=call.ctx.cache)
+
+    def read(tx) -> tuple:
+        made = admissions.advise(tx, ask, policy=call.ctx.policy, cache=call.ctx.cache)
+        held = views.wallet_views(tx, ids=[made.wallet_id] if made.wallet_id is not None else [])
+        return made, allowances.facts(held[0]) if held else None
+
+    decision, allowance = await call.look(read)
     quote = decision.quote.to_json()
     return {
         "decision": decision.decision,
@@ -41,6 +47,7 @@ async def create(call) -> dict:
         "wallet": decision.wallet_name or None,
         "mode": decision.mode,
         "available_micro": decision.available_micro,
+        "allowance": allowance,
         "hold_micro": decision.hold_micro,
         "per_hour_micro": quote["per_hour_micro"],
         "start_fee_micro": quote["start_fee_micro"],

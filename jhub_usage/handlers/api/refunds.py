@@ -136,7 +136,7 @@ async def admin_page(call) -> dict:
     given = {name: asked.get(name, "").strip()[:400] for name in (*FIELDS, "begins", "ends")}
     percent = asked.get("percent", "").strip()[:400] or "100"
     found, problem, body = None, "", {}
-    if any(given.values()):
+    if asked:
         try:
             body = _body(given, percent, zone)
             found = await call.look(actions.preview, filter_of(body), hub_id=call.settings.hub_id)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ...actions import ownership
+from ...actions import allowances, ownership, views
 from ...actions import statements as actions
 from ...domain.allowance_words import entry_text, period_text
 from ...domain.instants import parse_instant
@@ -22,7 +22,7 @@ MOST = 1_000_000
 
 async def show(call) -> Download:
     """The very bytes: a closed month's are the same whenever they are made."""
-    statement, _ = await _look(call)
+    statement, *_ = await _look(call)
     if call.query.get("format") == "csv":
         body, kind = csv_text(statement).encode(), "text/csv; charset=utf-8"
     else:
@@ -32,22 +32,29 @@ async def show(call) -> Download:
     return Download(body, kind, name)
 
 
-async def _look(call) -> tuple[dict, list[str]]:
-    """The statement, and the months of which the wallet has one, newest first."""
+async def _look(call) -> tuple[dict, list[str], dict | None]:
+    """The statement, the months of which the wallet has one, newest first, and its allowance.
+
+    That only where the balance is the one of now.
+    """
     caller, hub_id, policy = call.caller, call.settings.hub_id, call.ctx.policy
     wallet_id, label = call.path["wallet_id"], call.path["label"]
 
-    def read(tx) -> tuple[dict, list[str]]:
+    def read(tx) -> tuple[dict, list[str], dict | None]:
         roles = ownership.roles_of(tx, hub_id, caller.person, caller.groups)
         person_id = only_own(tx, wallet_id, caller, hub_id, roles)
         made = actions.statement(tx, wallet_id, label, policy=policy, person_id=person_id)
-        return made, [m for m, _ in actions.labels(tx, wallet_id, policy=policy)]
+        months = [m for m, _ in actions.labels(tx, wallet_id, policy=policy)]
+        allowance = None
+        if person_id is None and made["state"] == OPEN and label == months[0]:
+            allowance = allowances.facts(views.wallet_views(tx, ids=[wallet_id])[0])
+        return made, months, allowance
 
     return await call.look(read)
 
 
 async def page(call) -> dict:
-    s, labels = await _look(call)
+    s, labels, allowance = await _look(call)
     label = s["month"]
     name = period_text(label)
     begin, end = parse_instant(s["begins_at"]), parse_instant(s["ends_at"])
@@ -58,6 +65,7 @@ async def page(call) -> dict:
         "tab": "admin/wallets",
         "title": f"{s['wallet']['title'] or s['wallet']['name']}, {name}",
         "s": s,
+        "allowance": allowance,
         "name": name,
         "begins": begin,
         "ends": end,

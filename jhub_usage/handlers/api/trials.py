@@ -85,7 +85,7 @@ def shown(tried: trials.Tried) -> dict:
         "month": tried.label,
         "begin": tried.begin,
         "end": tried.end,
-        "same": not tried.differing,
+        "same": tried.same,
         "wallets": [
             {
                 "wallet": w.wallet,
@@ -150,7 +150,7 @@ TRIED = obj(
         "month": text(),
         "begin": instant(),
         "end": instant(),
-        "same": flag("Run again, every session costs what it was charged."),
+        "same": flag("Run again, it gives every charge and balance that was."),
         "wallets": listed(
             obj(
                 {

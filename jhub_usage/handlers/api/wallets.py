@@ -245,6 +245,7 @@ async def add_limit(call) -> dict:
         person=person,
         wallet_id=call.path["wallet_id"],
         period=call.body.get("period", ""),
+        by_manager=not call.caller.may("manage", "admin"),
     )
     return await call.act(limit_actions.add, limit, show=lambda limit_id: {"id": limit_id})
 
@@ -256,7 +257,8 @@ async def delete_limit(call) -> dict:
         held = {x.id for x in views.catalog(tx).limits if x.wallet_id == wallet_id}
         if limit_id not in held:
             raise NotFound(f"This wallet has no limit {limit_id}.")
-        limit_actions.remove(tx, limit_id, actor=actor)
+        by_right = call.caller.may("manage", "admin")
+        limit_actions.remove(tx, limit_id, actor=actor, by_right=by_right)
 
     await call.act(lift)
     return {"id": limit_id}

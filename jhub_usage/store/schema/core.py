@@ -307,6 +307,8 @@ limits_ = Table(
     Column("each", sa.Boolean, nullable=False),
     # For an amount per period: day, week or month.
     Column("period", sa.String(8), nullable=False, server_default=""),
+    # Set by a manager of the wallet: one beside those that administrators set, all of which bind.
+    Column("by_manager", sa.Boolean, nullable=False, server_default=sa.false()),
     Column("created_at", Instant, nullable=False),
 )
 

@@ -295,6 +295,10 @@ def upgrade():
         sa.Column("period", sa.String(length=8), server_default="", nullable=False),
     )
     op.add_column(
+        "jhub_usage_limits",
+        sa.Column("by_manager", sa.Boolean(), server_default=sa.false(), nullable=False),
+    )
+    op.add_column(
         "jhub_usage_people", sa.Column("pseudonymised_at", types.Instant(), nullable=True)
     )
     op.add_column(
@@ -329,6 +333,7 @@ def downgrade():
     op.drop_column("jhub_usage_wallets", "allowance_period")
     op.drop_column("jhub_usage_wallets", "allowance_micro")
     op.drop_column("jhub_usage_people", "pseudonymised_at")
+    op.drop_column("jhub_usage_limits", "by_manager")
     op.drop_column("jhub_usage_limits", "period")
     op.drop_column("jhub_usage_entries", "elapsed_us")
     op.drop_index(
