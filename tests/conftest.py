@@ -9,8 +9,6 @@ A part that this machine lacks skips its tests, with the reason; under JHUB_USAG
 skip fails the run (tests/support/strict.py).
 """
 
-import contextlib
-import io
 import os
 import shutil
 
@@ -22,7 +20,7 @@ for _name in list(os.environ):
 
 import pytest  # noqa: E402
 
-from jhub_usage.cli import main  # noqa: E402
+from jhub_usage.store.engine import Database  # noqa: E402
 from tests.support import browser as browsers  # noqa: E402
 from tests.support import hub as hubs  # noqa: E402
 from tests.support import pgbouncer as poolers  # noqa: E402
@@ -90,9 +88,9 @@ def db_url(request):
 
 
 def upgraded(url):
-    """As ``jhub-usage db upgrade`` leaves it."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        assert main(["--database-url", url, "db", "upgrade"]) == 0
+    db = Database(url)
+    db.upgrade()
+    db.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """`shell`: the command line in this process on a fresh database, as a person would use it."""
 
+import contextlib
+import io
 import json
 from dataclasses import dataclass
 
@@ -46,6 +48,27 @@ class Shell:
             }
         db.dispose()
         return found
+
+
+def upgraded(url):
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(["--database-url", url, "db", "upgrade"]) == 0
+
+
+# in the place of those of all tests: `db upgrade` makes more than the tables
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("template") / "ready.sqlite"
+    upgraded(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pg_template(postgres_server):
+    postgres_server.ensure_running()
+    with postgres_server.database() as name:
+        upgraded(postgres_server.url(name))
+        yield name
 
 
 @pytest.fixture

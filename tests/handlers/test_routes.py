@@ -135,7 +135,10 @@ class Asker:
             "{person_id:int}": str(self.gone_id),
         }
         if "{limit_id:int}" in route.path:
-            limit = Limit("wallet_person", "gpus", 1, person=f"p{self.n}", wallet_id=self.world.lab)
+            limit = Limit(
+                "wallet_person", "gpus", 1, person=f"p{self.n}", wallet_id=self.world.lab,
+                by_manager=True,
+            )  # fmt: skip
             values["{limit_id:int}"] = str(self.site.act(limits.add, limit))
         if "{rule_id:int}" in route.path:
             rule = Rule(0, "personal", person=f"p{self.n}")
