@@ -109,17 +109,19 @@ def pg_template(postgres_server):
 
 
 @pytest.fixture
-def ready_sqlite_url(sqlite_url, sqlite_template):
-    """A fresh SQLite file with its tables."""
-    shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
-    return sqlite_url
+def ready_sqlite_url(sqlite_template):
+    """A SQLite file with its tables and no rows; always the same file."""
+    path = sqlite_template.with_name("used.sqlite")
+    for old in path.parent.glob("used.sqlite*"):
+        old.unlink()
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
 def ready_pg_url(postgres, pg_template):
-    """A fresh PostgreSQL database with its tables."""
-    with postgres.database(template=pg_template) as name:
-        yield postgres.url(name)
+    """A PostgreSQL database with its tables and no rows; always the same one."""
+    return postgres.url(postgres.kept(pg_template))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -20,10 +20,22 @@ ONE_GPU = Shape(4000, 16 * 2**30, (Gpus("nvidia.com/gpu", "A100", 1),))
 CPU = Shape(2000, 4 * 2**30)
 
 
+#: Databases by address: their statements are compiled once.
+_KEPT: dict[str, Database] = {}
+
+
+def database(url, world) -> Database:
+    """The database of an address, with the clock of a world."""
+    if url not in _KEPT:
+        _KEPT[url] = Database(url)
+    _KEPT[url].clock = lambda: world.now
+    return _KEPT[url]
+
+
 class World:
     def __init__(self, url, *, mode="enforce"):
         self.now = T0
-        self.db = Database(url, clock=lambda: self.now)
+        self.db = database(url, self)
         self.db.upgrade()
         self.cache = CatalogCache()
         with self.db.write() as tx:

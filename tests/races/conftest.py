@@ -103,15 +103,27 @@ class Race:
 
 
 @pytest.fixture
-def race(ready_url, processes):
-    made = Race(ready_url, processes)
+def own_pg_url(postgres, pg_template):
+    """A database of one's own: the processes keep what they know by its address."""
+    with postgres.database(template=pg_template) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def own_url(request, sqlite_url):
+    return sqlite_url if request.param == "sqlite" else request.getfixturevalue("own_pg_url")
+
+
+@pytest.fixture
+def race(own_url, processes):
+    made = Race(own_url, processes)
     yield made
     made.close()
 
 
 @pytest.fixture
-def pg_race(ready_pg_url, processes):
-    made = Race(ready_pg_url, processes)
+def pg_race(own_pg_url, processes):
+    made = Race(own_pg_url, processes)
     yield made
     made.close()
 

@@ -99,6 +99,7 @@ class Postgres:
         self.log_path = self.directory / "server.log"
         self._process: Process | None = None
         self._paused = False
+        self._kept: dict[str, tuple[str, str]] = {}
         try:
             self._initdb()
             self.start()
@@ -204,6 +205,42 @@ class Postgres:
         with psycopg.connect(self.conninfo(database), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def kept(self, template: str) -> str:
+        """One database like the template, made once and emptied each time; its name.
+
+        Rows only: who changes tables or triggers asks for `database()`.
+        """
+        self.ensure_running()
+        if template not in self._kept:
+            name = f"kept{len(self._kept)}"
+            self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            self._kept[template] = name, self._emptying(name)
+        name, emptying = self._kept[template]
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+        )
+        self.execute(emptying, name)
+        return name
+
+    def _emptying(self, name: str) -> str:
+        """Statements that bring every row and every sequence back to what it is now."""
+        tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        said = ["BEGIN; SET LOCAL session_replication_role = replica"]
+        self.execute("CREATE SCHEMA kept", name)
+        for (table,) in self.execute(tables, name):
+            said.append(f'DELETE FROM public."{table}"')
+            if self.execute(f'SELECT 1 FROM public."{table}" LIMIT 1', name):
+                self.execute(f'CREATE TABLE kept."{table}" AS SELECT * FROM public."{table}"', name)
+                said.append(f'INSERT INTO public."{table}" SELECT * FROM kept."{table}"')
+        sequences = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
+        for (sequence,) in self.execute(sequences, name):
+            ((last, called),) = self.execute(
+                f'SELECT last_value, is_called FROM public."{sequence}"', name
+            )
+            said.append(f"SELECT setval('public.\"{sequence}\"', {last}, {called})")
+        return "; ".join([*said, "COMMIT"])
 
     @contextmanager
     def database(self, template: str = "template0"):
