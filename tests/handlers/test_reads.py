@@ -184,10 +184,10 @@ async def test_the_same_look_is_noted_once_a_minute(made):
     assert len(await look(world, READER, path)) == 1
 
 
-async def test_what_can_not_be_noted_is_not_shown(made, sqlite_url):
+async def test_what_can_not_be_noted_is_not_shown(made, site_url):
     """Somebody else writes and writes: reading works, noting does not."""
     world = await made(audit_reads=True, lock_timeout_s=0.1, statement_timeout_s=0.2)
-    other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    other = sqlite3.connect(site_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for role, path in ((READER, f"api/sessions/{world.ended}"), (PAGES, f"wallets/{world.lab}")):
         answer = await world.site.ask(role, "GET", path)
