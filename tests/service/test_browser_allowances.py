@@ -29,6 +29,7 @@ def held(hub, wallet_id):
 def sent(page, done: str) -> None:
     page.get_by_role("button", name="Yes, do it").click()
     page.wait_for_selector(f"#usage-messages >> text={done}")
+    page.wait_for_load_state()
     assert not page.problems, page.problems
     page.get_by_text("Allowance", exact=True).click()
 
