@@ -25,7 +25,7 @@ from tests.support import browser as browsers  # noqa: E402
 from tests.support import hub as hubs  # noqa: E402
 from tests.support import pgbouncer as poolers  # noqa: E402
 from tests.support import postgres as databases  # noqa: E402
-from tests.support import strict  # noqa: E402
+from tests.support import strict, templates  # noqa: E402
 from tests.support.fault_proxy import FaultProxy  # noqa: E402
 
 
@@ -95,16 +95,12 @@ def upgraded(url):
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory):
-    path = tmp_path_factory.mktemp("template") / "ready.sqlite"
-    upgraded(f"sqlite:///{path}")
-    return path
+    return templates.sqlite_file(tmp_path_factory.mktemp("template"), upgraded)
 
 
 @pytest.fixture(scope="session")
 def pg_template(postgres_server):
-    postgres_server.ensure_running()
-    with postgres_server.database() as name:
-        upgraded(postgres_server.url(name))
+    with templates.pg_database(postgres_server, upgraded) as name:
         yield name
 
 

@@ -77,6 +77,7 @@ def test_the_environment_is_text_of_any_kind(name, text, value):
         ({"decision_timeout_s": 0}, "a number from 0.1 to 60"),
         ({"timezone": "Mars/Base"}, "no time zone 'Mars/Base'"),
         ({"hub_id": " "}, "must not be empty"),
+        ({"trusted_proxies": ["ingress"]}, "holds addresses and networks like 10.0.0.0/8"),
         ({"min_runs": 1}, "no setting c.JHubUsage.min_runs. Did you mean min_run_s?"),
         ({"database_url": "mysql://u:hush@h/d"}, "must begin with sqlite"),
         ({"database_url": "sqlite://"}, "must name an SQLite file"),

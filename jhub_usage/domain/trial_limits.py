@@ -217,11 +217,12 @@ class _Then:
         return here.at_once + sum(limits_.asked(limit.resource, r.shape) for r in waiting)
 
     def _held(self, start: Past, applying: Iterable[tuple[int, Limit]]) -> Held:
-        """What was taken of the periods that a start reaches into, as was known when it came."""
+        """What was taken of the periods that a start reaches into, as was known when it came.
+
+        ``applying`` are limits per period.
+        """
         at, windows, taken = start.decided_at, {}, {}
         for place, limit in applying:
-            if not limit.per_period:
-                continue
             if limit.period not in windows:
                 until = after(at, start.run.min_run_us)
                 windows[limit.period] = period_limits.windows(

@@ -62,9 +62,8 @@ def test_as_a_table(ran):
                       Decimal(12), None, Decimal("12.000000"), "USD"]]  # fmt: skip
 
 
-def test_a_reader_sees_one_instant(ran):
-    """A server ends between the reading of sums and that of what runs: it counts once."""
-    before = ran.look(asked).total
+def ends_meanwhile(ran):
+    """The server that runs ends between the reading of sums and that of what runs."""
     (running,) = ran.look(views.session_views, open_only=True)
     real = rows.open_rows
 
@@ -72,7 +71,13 @@ def test_a_reader_sees_one_instant(ran):
         ran.end(running.id)
         return real(tx, *args)
 
-    with mock.patch.object(rows, "open_rows", meanwhile):
+    return mock.patch.object(rows, "open_rows", meanwhile)
+
+
+def test_a_reader_sees_one_instant(ran):
+    """A server ends between the reading of sums and that of what runs: it counts once."""
+    before = ran.look(asked).total
+    with ends_meanwhile(ran):
         assert ran.look(asked).total == before
     assert ran.look(asked).total == before
 
@@ -81,14 +86,7 @@ def test_a_reader_sees_one_instant(ran):
 def test_that_instant_is_needed(ran):
     """Where each statement saw its own, that server would be lost. SQLite has no such reads."""
     before = ran.look(asked).total
-    (running,) = ran.look(views.session_views, open_only=True)
-    real = rows.open_rows
-
-    def meanwhile(tx, *args):
-        ran.end(running.id)
-        return real(tx, *args)
-
-    with mock.patch.object(rows, "open_rows", meanwhile), ran.db.write() as tx:
+    with ends_meanwhile(ran), ran.db.write() as tx:
         assert asked(tx).total != before
 
 

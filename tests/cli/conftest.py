@@ -10,6 +10,7 @@ import pytest
 from jhub_usage.cli import main
 from jhub_usage.store import tables as t
 from jhub_usage.store.engine import Database
+from tests.support import templates
 
 
 @dataclass
@@ -58,16 +59,12 @@ def upgraded(url):
 # in the place of those of all tests: `db upgrade` makes more than the tables
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory):
-    path = tmp_path_factory.mktemp("template") / "ready.sqlite"
-    upgraded(f"sqlite:///{path}")
-    return path
+    return templates.sqlite_file(tmp_path_factory.mktemp("template"), upgraded)
 
 
 @pytest.fixture(scope="session")
 def pg_template(postgres_server):
-    postgres_server.ensure_running()
-    with postgres_server.database() as name:
-        upgraded(postgres_server.url(name))
+    with templates.pg_database(postgres_server, upgraded) as name:
         yield name
 
 
